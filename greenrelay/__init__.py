@@ -1,0 +1,69 @@
+"""Real-time for the Flask app you already have.
+
+The names below are imported when they are first used, so that importing one of
+them does not import the rest: `greenrelay serve` patches the standard library
+before anything else is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from greenrelay import process
+    from greenrelay.errors import (
+        CallTimeout,
+        ConfigurationError,
+        GreenRelayError,
+        InvalidPID,
+        NameNotRegistered,
+        NameTaken,
+        NotAProcess,
+        ProcessDown,
+    )
+    from greenrelay.extension import GreenRelay
+    from greenrelay.message import Cancel, Exit, LinkDown, Message
+    from greenrelay.middleware import RelayMiddleware
+    from greenrelay.node import Node
+    from greenrelay.pid import PID
+
+__all__ = [
+    "PID",
+    "CallTimeout",
+    "Cancel",
+    "ConfigurationError",
+    "Exit",
+    "GreenRelay",
+    "GreenRelayError",
+    "InvalidPID",
+    "LinkDown",
+    "Message",
+    "NameNotRegistered",
+    "NameTaken",
+    "Node",
+    "NotAProcess",
+    "ProcessDown",
+    "RelayMiddleware",
+    "process",
+]
+
+_HOMES = {
+    "extension": ("GreenRelay",),
+    "message": ("Cancel", "Exit", "LinkDown", "Message"),
+    "middleware": ("RelayMiddleware",),
+    "node": ("Node",),
+    "pid": ("PID",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "process":
+        return importlib.import_module("greenrelay.process")
+    if name not in __all__:
+        raise AttributeError(f"module 'greenrelay' has no attribute {name!r}")
+    home = importlib.import_module(f"greenrelay.{_HOME.get(name, 'errors')}")
+    return getattr(home, name)

@@ -1,0 +1,184 @@
+"""What a relay is told: the header's JSON and the limits around it, without I/O.
+
+    X-WS-Relay: {"target_pid": …}  ─► parse_relay_header() ─► RelayConfig
+    RelayConfig over Limits        ─► what one session obeys
+
+One table (`_FIELDS`) says which fields there are and what each may hold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import simplejson
+
+from greenrelay.duration import parse_duration
+from greenrelay.errors import ConfigurationError
+from greenrelay.pid import PID
+from greenrelay.wire import (
+    MAX_BACKLOG_BYTES,
+    MAX_MESSAGE_BYTES,
+    PING_INTERVAL_SECONDS,
+    WS_MESSAGE,
+    WS_RELAY_HEADER,
+)
+
+DIALECTS = ("raw", "envelope")
+SLOW_CONSUMER_POLICIES = ("close", "drop_new", "drop_old")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one connection; 0 is off. A relay header overrides them field by field."""
+
+    dialect: str = "raw"
+    max_message_size: int = MAX_MESSAGE_BYTES
+    max_backlog: int = MAX_BACKLOG_BYTES
+    slow_consumer: str = "close"
+    ping_interval: float = PING_INTERVAL_SECONDS
+    idle_timeout: float = 0.0
+    compression: bool = False
+    max_rate: float = 0.0
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfig(Limits):
+    """What one connection obeys: target, topic, metadata and its own limits."""
+
+    target_pid: PID = PID()
+    """Who receives the messages; no relay runs without one."""
+    message_topic: str = WS_MESSAGE
+    heartbeat_interval: float = 0.0
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def parse_relay_header(text: str, limits: Limits = DEFAULT_LIMITS) -> RelayConfig:
+    """Return the configuration that an `X-WS-Relay` header asks for.
+
+    Args:
+        text: the header's value, a JSON object.
+        limits: what holds where the header says nothing.
+
+    Raises:
+        ConfigurationError: the text names the field and what to write instead.
+    """
+    try:
+        values = simplejson.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{WS_RELAY_HEADER} is no JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigurationError(
+            f'{WS_RELAY_HEADER} must be an object like {{"target_pid": pid}}, got {text[:80]}'
+        )
+    return relay_config(values, limits)
+
+
+def relay_config(values: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> RelayConfig:
+    """Return the configuration that a relay header's fields ask for.
+
+    Args:
+        values: field names and values as they stand in the header.
+        limits: what holds for the fields that are absent.
+
+    Raises:
+        ConfigurationError: the text names the field and what to write instead.
+    """
+    if "target_pid" not in values:
+        shown = simplejson.dumps(values, default=repr)[:80]
+        raise ConfigurationError(
+            f'{WS_RELAY_HEADER}: "target_pid" is missing; send {{"target_pid": pid}}, got {shown}'
+        )
+    return RelayConfig(**{**_as_dict(limits), **parse_fields(values)})
+
+
+def parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a relay header, or of `ws.control`, in their inner form.
+
+    Raises:
+        ConfigurationError: a field is unknown or malformed.
+    """
+    parsed = {}
+    for name, value in values.items():
+        parse = _FIELDS.get(name)
+        if parse is None:
+            raise ConfigurationError(
+                f"{WS_RELAY_HEADER}: unknown field {name!r}{nearest(name, _FIELDS)}"
+            )
+        try:
+            parsed[name] = parse(value)
+        except ValueError as error:
+            raise ConfigurationError(f"{WS_RELAY_HEADER}: {name!r}: {error}") from None
+    return parsed
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the known word nearest to a misspelt one, or all of them."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
+
+
+def _as_dict(limits: Limits) -> dict[str, Any]:
+    return {item.name: getattr(limits, item.name) for item in dataclasses.fields(Limits)}
+
+
+def _parse_topic(value: Any) -> str:
+    if not isinstance(value, str) or not value or value.startswith("@"):
+        raise ValueError(f"a topic is a string that is not empty and has no '@' first: {value!r}")
+    return value
+
+
+def _parse_metadata(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f'metadata is an object like {{"user": 7}}, got {value!r}')
+    return value
+
+
+def _parse_count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"write a whole number, 0 for off, got {value!r}")
+    return value
+
+
+def _parse_rate(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
+        raise ValueError(f"write messages per second, 0 for off, got {value!r}")
+    return float(value)
+
+
+def _parse_flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"write true or false, got {value!r}")
+    return value
+
+
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"write one of {', '.join(words)}, got {value!r}")
+        return str(value)
+
+    return parse
+
+
+_FIELDS: dict[str, Callable[[Any], Any]] = {
+    "target_pid": PID.parse,
+    "message_topic": _parse_topic,
+    "heartbeat_interval": parse_duration,
+    "metadata": _parse_metadata,
+    "dialect": _one_of(*DIALECTS),
+    "max_message_size": _parse_count,
+    "max_backlog": _parse_count,
+    "slow_consumer": _one_of(*SLOW_CONSUMER_POLICIES),
+    "ping_interval": parse_duration,
+    "idle_timeout": parse_duration,
+    "compression": _parse_flag,
+    "max_rate": _parse_rate,
+}

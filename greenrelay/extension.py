@@ -1,0 +1,138 @@
+"""The Flask extension: `GreenRelay(app)` wraps the app and reads its configuration.
+
+    app = Flask(__name__)
+    relay = GreenRelay(app)
+
+    @app.get("/ws")
+    def ws():
+        return relay.websocket(process.spawn(room))
+
+It keeps no app on itself: one object may serve several apps, and what belongs to
+an app is in `app.extensions["greenrelay"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import simplejson
+from flask import Flask, Response, current_app
+
+from greenrelay.appcontext import AppTurn
+from greenrelay.config import nearest, relay_config
+from greenrelay.errors import ConfigurationError
+from greenrelay.middleware import RelayMiddleware
+from greenrelay.node import Node
+from greenrelay.origins import OriginPolicy
+from greenrelay.pid import PID
+from greenrelay.process import default_node, on_node, spawn
+from greenrelay.routing import accept_upgrades
+from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS, WS_RELAY_HEADER
+
+# What the app's configuration may hold, and what stands in for what it does not.
+DEFAULTS: dict[str, Any] = {
+    "GREENRELAY_NODE": None,
+    "GREENRELAY_DRAIN_SECONDS": DRAIN_SECONDS,
+    "GREENRELAY_TRUSTED_PROXIES": "",
+}
+
+
+class GreenRelay:
+    """Relays for a Flask app.
+
+    Args:
+        app: the app, or none, and `init_app(app)` later.
+        node: where its connections and processes live; by default the node named in
+            `GREENRELAY_NODE`, else the interpreter's own.
+    """
+
+    def __init__(self, app: Flask | None = None, *, node: Node | None = None) -> None:
+        self._node = node
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Wrap `app.wsgi_app` with the relay middleware.
+
+        Call it after every other middleware is in place: the relay must be outermost.
+
+        Raises:
+            ConfigurationError: a `GREENRELAY_*` key is unknown or malformed, or the app
+                is wrapped already.
+        """
+        if "greenrelay" in app.extensions:
+            raise ConfigurationError("this app has a GreenRelay already; call init_app() once")
+        settings = read_settings(app)
+        node = self._node or default_node(settings["GREENRELAY_NODE"])
+        middleware = RelayMiddleware(
+            app.wsgi_app,
+            node=node,
+            origins=OriginPolicy(trusted_proxies=settings["GREENRELAY_TRUSTED_PROXIES"]),
+            make_turn=lambda: AppTurn(app),
+        )
+        app.extensions["greenrelay"] = middleware
+        accept_upgrades(app)
+        app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's documentation does
+
+    @property
+    def node(self) -> Node:
+        """The current app's node."""
+        return _middleware(current_app).node
+
+    def websocket(self, target: str, **fields: Any) -> Response:
+        """Return the response that turns this request into a WebSocket.
+
+        Args:
+            target: PID of the process that receives the messages.
+            fields: further fields of the relay header: `message_topic`, `metadata`,
+                `heartbeat_interval="30s"`, `dialect`, `max_message_size`, …
+
+        Raises:
+            ConfigurationError: a field is unknown or malformed; the text says what to write.
+        """
+        values = {"target_pid": target, **fields}
+        relay_config(values)
+        return Response(headers={WS_RELAY_HEADER: simplejson.dumps(values)})
+
+    def spawn(
+        self,
+        target: Callable[..., Any] | str,
+        *args: Any,
+        app: Flask | None = None,
+        host: str = HOST_PROCESS,
+        name: str | None = None,
+        link: bool = False,
+        monitor: bool = False,
+        **kwargs: Any,
+    ) -> PID:
+        """Start a process that runs in the app's context; see `process.spawn()`.
+
+        Args:
+            app: whose context; by default the current app's.
+        """
+        flask_app = app or current_app._get_current_object()  # type: ignore[attr-defined]  # a proxy
+        with on_node(_middleware(flask_app).node, lambda: AppTurn(flask_app)):
+            return spawn(target, *args, host=host, name=name, link=link, monitor=monitor, **kwargs)
+
+
+def read_settings(app: Flask) -> dict[str, Any]:
+    """Return the app's `GREENRELAY_*` configuration, defaults filled in.
+
+    Raises:
+        ConfigurationError: a key is unknown.
+    """
+    settings = dict(DEFAULTS)
+    for key, value in app.config.items():
+        if key.startswith("GREENRELAY_"):
+            if key not in DEFAULTS:
+                raise ConfigurationError(f"unknown configuration key {key}{nearest(key, DEFAULTS)}")
+            settings[key] = value
+    return settings
+
+
+def _middleware(app: Any) -> RelayMiddleware:
+    middleware = app.extensions.get("greenrelay")
+    if not isinstance(middleware, RelayMiddleware):
+        raise ConfigurationError(f"{app.name!r} has no GreenRelay; call GreenRelay(app) first")
+    return middleware

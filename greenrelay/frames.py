@@ -1,0 +1,301 @@
+"""WebSocket frames without I/O: RFC 6455 §5 to §8, the server's side.
+
+    bytes in  ─► FrameParser.feed(data) ─► str | bytes | Ping | Pong | Close
+    bytes out ◄─ encode_frame(opcode, payload), encode_close(code, reason)
+
+Three rules: a length is judged before a byte of its payload is kept; text is
+checked while it arrives, not when it is complete; the only exception is
+`ProtocolError`, after everything that came before the fault has been given out.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from greenrelay.errors import ProtocolError
+from greenrelay.masking import apply_mask
+from greenrelay.wire import (
+    CLOSE_INVALID_DATA,
+    CLOSE_NO_STATUS,
+    CLOSE_PROTOCOL_ERROR,
+    CLOSE_TOO_BIG,
+    MAX_CLOSE_REASON_BYTES,
+)
+
+# Opcodes. Source: RFC 6455 §5.2.
+OP_CONT: Final = 0x0
+OP_TEXT: Final = 0x1
+OP_BINARY: Final = 0x2
+OP_CLOSE: Final = 0x8
+OP_PING: Final = 0x9
+OP_PONG: Final = 0xA
+
+_FIN: Final = 0x80
+_RSV: Final = 0x70
+_OPCODE: Final = 0x0F
+_MASKED: Final = 0x80
+_LENGTH: Final = 0x7F
+_LENGTH_16: Final = 126
+_LENGTH_64: Final = 127
+_MASK_BYTES: Final = 4
+_MAX_CONTROL_BYTES: Final = 125  # §5.5
+
+# What may follow what (§5.4): data opcodes outside a fragmented message, and inside one.
+_MAY_START: Final = frozenset({OP_TEXT, OP_BINARY})
+_MAY_CONTINUE: Final = frozenset({OP_CONT})
+_CONTROL: Final = frozenset({OP_CLOSE, OP_PING, OP_PONG})
+
+# Codes an endpoint may put into a close frame (§7.4.1 and the IANA registry, up to 1014).
+_CLOSE_CODES: Final = frozenset({1000, 1001, 1002, 1003, *range(1007, 1015)})
+_PRIVATE_CLOSE_CODES: Final = range(3000, 5000)
+
+_Utf8Decoder = codecs.getincrementaldecoder("utf-8")
+
+
+class Ping(NamedTuple):
+    """The peer wants a pong with the same data. Source: RFC 6455 §5.5.2."""
+
+    data: bytes
+
+
+class Pong(NamedTuple):
+    """The peer is alive. Source: RFC 6455 §5.5.3."""
+
+    data: bytes
+
+
+class Close(NamedTuple):
+    """The peer says goodbye; nothing after it counts. Source: RFC 6455 §5.5.1."""
+
+    code: int
+    """1005 when the frame carried none."""
+    reason: str
+
+
+FrameEvent = str | bytes | Ping | Pong | Close
+
+
+class FrameParser:
+    """Turn a client's bytes into messages and control frames.
+
+    Args:
+        max_message_size: bytes of one message, all its fragments together; 0 is off.
+    """
+
+    __slots__ = ("_open", "_pending", "max_message_size")
+
+    def __init__(self, max_message_size: int) -> None:
+        self.max_message_size = max_message_size
+        self._pending = b""  # a header or a control frame that is still incomplete
+        self._open: _OpenMessage | None = None  # a message that takes more than one piece
+
+    def feed(self, data: bytes) -> Iterator[FrameEvent]:
+        """Yield what `data` completes, in order.
+
+        Exhaust the iterator before the next call, or never call again.
+
+        Raises:
+            ProtocolError: fail the connection with its `close_code`.
+        """
+        position = 0
+        message = self._open
+        if message is not None and message.remaining:
+            position = message.take(data, 0)
+            if message.is_complete:
+                self._open = None
+                yield message.finish()
+        elif self._pending:
+            data = self._pending + data
+            self._pending = b""
+        end = len(data)
+        while position < end:
+            header = self._read_header(data, position, end)
+            if header is None:
+                self._pending = data[position:]
+                return
+            first, start, stop = header
+            opcode = first & _OPCODE
+            if opcode in _CONTROL:
+                if stop > end:
+                    self._pending = data[position:]
+                    return
+                yield _control_event(opcode, _unmask(data, start, stop))
+                position = stop
+            elif stop <= end and first & _FIN and opcode != OP_CONT:
+                yield _whole_message(opcode, _unmask(data, start, stop))
+                position = stop
+            else:
+                message = self._open_message(opcode)
+                message.begin_frame(data[start - _MASK_BYTES : start], stop - start, first & _FIN)
+                position = message.take(data, start)
+                if message.is_complete:
+                    self._open = None
+                    yield message.finish()
+
+    def _read_header(self, data: bytes, position: int, end: int) -> tuple[int, int, int] | None:
+        """Return the first byte, the payload's start and its stop; `None`: incomplete."""
+        if end - position < 2:
+            return None
+        first = data[position]
+        second = data[position + 1]
+        length = second & _LENGTH
+        self._check_header(first, second, length)
+        start = position + 2
+        if length == _LENGTH_16:
+            start += 2
+            if start > end:
+                return None
+            length = int.from_bytes(data[start - 2 : start], "big")
+            self._check_length(length, minimum=_LENGTH_16)
+        elif length == _LENGTH_64:
+            start += 8
+            if start > end:
+                return None
+            length = int.from_bytes(data[start - 8 : start], "big")
+            self._check_length(length, minimum=1 << 16)
+        else:
+            self._check_length(length, minimum=0)
+        start += _MASK_BYTES
+        if start > end:
+            return None
+        return first, start, start + length
+
+    def _check_header(self, first: int, second: int, length: int) -> None:
+        if first & _RSV:
+            raise ProtocolError(CLOSE_PROTOCOL_ERROR, "reserved bits are set")
+        if not second & _MASKED:
+            raise ProtocolError(CLOSE_PROTOCOL_ERROR, "client frames must be masked")
+        opcode = first & _OPCODE
+        if opcode in _CONTROL:
+            if not first & _FIN:
+                raise ProtocolError(CLOSE_PROTOCOL_ERROR, "control frames can't be fragmented")
+            if length > _MAX_CONTROL_BYTES:
+                raise ProtocolError(CLOSE_PROTOCOL_ERROR, "control frames hold 125 bytes at most")
+        elif opcode not in (_MAY_START if self._open is None else _MAY_CONTINUE):
+            raise ProtocolError(CLOSE_PROTOCOL_ERROR, f"opcode {opcode:#x} is out of place")
+
+    def _check_length(self, length: int, minimum: int) -> None:
+        if length < minimum:
+            raise ProtocolError(CLOSE_PROTOCOL_ERROR, "the length is not minimally encoded")
+        if length >> 63:
+            raise ProtocolError(CLOSE_PROTOCOL_ERROR, "the length's highest bit is set")
+        size = length if self._open is None else length + len(self._open.payload)
+        if size > self.max_message_size > 0:
+            raise ProtocolError(
+                CLOSE_TOO_BIG, f"messages hold {self.max_message_size} bytes at most"
+            )
+
+    def _open_message(self, opcode: int) -> _OpenMessage:
+        if self._open is None:
+            self._open = _OpenMessage(opcode)
+        return self._open
+
+
+class _OpenMessage:
+    """A message that arrives in several frames, or in several reads."""
+
+    __slots__ = ("_decoder", "_fin", "_mask", "payload", "remaining")
+
+    def __init__(self, opcode: int) -> None:
+        self.payload = bytearray()
+        self._decoder = _Utf8Decoder() if opcode == OP_TEXT else None
+
+    def begin_frame(self, mask: bytes, length: int, fin: int) -> None:
+        self._mask = mask
+        self._fin = fin
+        self.remaining = length
+
+    def take(self, data: bytes, position: int) -> int:
+        """Add what `data` has of the frame's payload; return the position behind it."""
+        stop = min(len(data), position + self.remaining)
+        piece = apply_mask(data[position:stop], self._mask)
+        self.remaining -= len(piece)
+        turn = len(piece) % _MASK_BYTES
+        self._mask = self._mask[turn:] + self._mask[:turn]
+        self.payload += piece
+        if self._decoder is not None:
+            try:
+                self._decoder.decode(piece, final=self.is_complete)
+            except UnicodeDecodeError:
+                raise _invalid_text() from None
+        return stop
+
+    @property
+    def is_complete(self) -> bool:
+        return bool(self._fin) and not self.remaining
+
+    def finish(self) -> str | bytes:
+        if self._decoder is None:
+            return bytes(self.payload)
+        return self.payload.decode()  # can't fail: the decoder has seen every byte
+
+
+def encode_frame(opcode: int, payload: bytes) -> bytes:
+    """Return a whole, unmasked frame, as a server sends it.
+
+    Source: RFC 6455 §5.2.
+    """
+    length = len(payload)
+    if length < _LENGTH_16:
+        return bytes((_FIN | opcode, length)) + payload
+    if length < 1 << 16:
+        return bytes((_FIN | opcode, _LENGTH_16)) + length.to_bytes(2, "big") + payload
+    return bytes((_FIN | opcode, _LENGTH_64)) + length.to_bytes(8, "big") + payload
+
+
+def encode_close(code: int, reason: str = "") -> bytes:
+    """Return a close frame; 1005 gives one without a code, a long reason is cut.
+
+    Source: RFC 6455 §5.5.1.
+    """
+    if code == CLOSE_NO_STATUS:
+        return encode_frame(OP_CLOSE, b"")
+    return encode_frame(OP_CLOSE, code.to_bytes(2, "big") + cut_reason(reason))
+
+
+def cut_reason(reason: str) -> bytes:
+    """Return `reason` as UTF-8, cut to 123 bytes on a character's border."""
+    text = reason.encode("utf-8", "replace")
+    return text[:MAX_CLOSE_REASON_BYTES].decode("utf-8", "ignore").encode()
+
+
+def is_close_code(code: int) -> bool:
+    """Tell whether an endpoint may put `code` into a close frame."""
+    return code in _CLOSE_CODES or code in _PRIVATE_CLOSE_CODES
+
+
+def _unmask(data: bytes, start: int, stop: int) -> bytes:
+    return apply_mask(data[start:stop], data[start - _MASK_BYTES : start])
+
+
+def _whole_message(opcode: int, payload: bytes) -> str | bytes:
+    if opcode == OP_BINARY:
+        return payload
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        raise _invalid_text() from None
+
+
+def _control_event(opcode: int, payload: bytes) -> Ping | Pong | Close:
+    if opcode == OP_PING:
+        return Ping(payload)
+    if opcode == OP_PONG:
+        return Pong(payload)
+    if not payload:
+        return Close(CLOSE_NO_STATUS, "")
+    if len(payload) < 2:
+        raise ProtocolError(CLOSE_PROTOCOL_ERROR, "a close frame holds no byte, or two and more")
+    code = int.from_bytes(payload[:2], "big")
+    if not is_close_code(code):
+        raise ProtocolError(CLOSE_PROTOCOL_ERROR, f"close code {code} may not be sent")
+    try:
+        return Close(code, payload[2:].decode())
+    except UnicodeDecodeError:
+        raise _invalid_text() from None
+
+
+def _invalid_text() -> ProtocolError:
+    return ProtocolError(CLOSE_INVALID_DATA, "text is not valid UTF-8")

@@ -1,0 +1,166 @@
+"""The opening handshake of RFC 6455 §4, the server's side, on a WSGI environ.
+
+    check_handshake(environ) ─► Handshake, or RefusedError with the HTTP answer
+    upgrade_headers(handshake, handler_headers) ─► headers of the 101
+    encode_head(status, headers) ─► bytes
+
+The grammar, and what is refused because others have been attacked through it:
+
+    Connection, Upgrade    lists of tokens, compared whole: "notupgrade" is no upgrade
+    Sec-WebSocket-Key      once, base64 of exactly 16 bytes, padding included
+    Host                   once: two of them let a proxy and an app disagree on the site
+    body                   none: it would be read as frames
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from greenrelay.errors import ConfigurationError, RefusedError
+from greenrelay.wire import SSE_RELAY_HEADER, WS_RELAY_HEADER
+
+Headers = list[tuple[str, str]]
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
+_VERSION: Final = "13"
+
+# Headers that describe one hop, or a body that an upgraded response does not have.
+# Source: RFC 9110 §7.6.1.
+_HOP_BY_HOP: Final = frozenset(
+    "connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    "transfer-encoding upgrade".split()
+)
+_OURS: Final = frozenset(
+    {
+        WS_RELAY_HEADER.lower(),
+        SSE_RELAY_HEADER.lower(),
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+        "sec-websocket-version",
+    }
+)
+_BAD_IN_HEADER: Final = re.compile(r"[\r\n\0]")
+
+
+class Handshake(NamedTuple):
+    """A request that may be upgraded."""
+
+    key: str
+    protocols: tuple[str, ...]
+    """Subprotocols that the client offered, in its order of preference."""
+
+
+def is_upgrade(environ: dict[str, Any]) -> bool:
+    """Tell whether the request asks for a WebSocket at all."""
+    return "upgrade" in split_tokens(environ.get("HTTP_CONNECTION", "")) and (
+        "websocket" in split_tokens(environ.get("HTTP_UPGRADE", ""))
+    )
+
+
+def check_handshake(environ: dict[str, Any]) -> Handshake:
+    """Return what the handshake offers.
+
+    Raises:
+        RefusedError: answer with its status. Source: RFC 6455 §4.2, RFC 9110 §7.8, §15.5.
+    """
+    if not is_upgrade(environ):
+        raise RefusedError(
+            "426 Upgrade Required",
+            "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket",
+            (("Upgrade", "websocket"), ("Connection", "Upgrade")),
+        )
+    if environ.get("REQUEST_METHOD") != "GET":
+        raise RefusedError(
+            "405 Method Not Allowed", "a WebSocket is opened with GET", (("Allow", "GET"),)
+        )
+    if environ.get("SERVER_PROTOCOL") in ("HTTP/0.9", "HTTP/1.0"):
+        raise _bad_request("a WebSocket needs HTTP/1.1")
+    host = environ.get("HTTP_HOST", "")
+    if not host or "," in host:
+        raise _bad_request("Host must be there once")
+    if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
+        raise _bad_request("an upgrade request has no body")
+    key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
+    if not _is_key(key):
+        raise _bad_request("Sec-WebSocket-Key must be there once, base64 of 16 bytes")
+    if environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip() != _VERSION:
+        raise RefusedError(
+            "426 Upgrade Required",
+            "Sec-WebSocket-Version must be 13",
+            (
+                ("Sec-WebSocket-Version", _VERSION),
+                ("Upgrade", "websocket"),
+                ("Connection", "Upgrade"),
+            ),
+        )
+    offered = environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(",")
+    return Handshake(key, tuple(name.strip() for name in offered if name.strip()))
+
+
+def upgrade_headers(handshake: Handshake, handler_headers: Iterable[tuple[str, str]]) -> Headers:
+    """Return the headers of the 101 response: ours, then those the handler set.
+
+    A subprotocol is taken from the handler's headers if the client offered it.
+    """
+    handler_headers = list(handler_headers)
+    digest = hashlib.sha1(handshake.key.encode("latin-1") + _GUID).digest()
+    headers = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Accept", base64.b64encode(digest).decode()),
+    ]
+    for name, value in handler_headers:
+        if name.lower() == "sec-websocket-protocol" and value in handshake.protocols:
+            headers.append((name, value))
+            break
+    return headers + end_to_end_headers(handler_headers)
+
+
+def end_to_end_headers(headers: Iterable[tuple[str, str]]) -> Headers:
+    """Return the handler's headers that travel on a relay's response."""
+    return [
+        (name, value)
+        for name, value in headers
+        if (lower := name.lower()) not in _HOP_BY_HOP
+        and lower not in _OURS
+        and not lower.startswith("content-")
+    ]
+
+
+def encode_head(status: str, headers: Headers) -> bytes:
+    """Return the bytes of a response head, the empty line included.
+
+    Raises:
+        ConfigurationError: a header of the handler's could break out of its line.
+    """
+    lines = [f"HTTP/1.1 {status}"]
+    for name, value in headers:
+        if _BAD_IN_HEADER.search(name) or _BAD_IN_HEADER.search(value):
+            raise ConfigurationError(f"the header {name!r} has a line break or NUL; remove it")
+        lines.append(f"{name}: {value}")
+    try:
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise ConfigurationError(f"response headers must be latin-1: {error}") from None
+
+
+def split_tokens(value: str) -> set[str]:
+    """Return the tokens of a comma-separated header in lower case."""
+    return {token.strip().lower() for token in value.split(",")}
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(key) == 24 and len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _bad_request(body: str) -> RefusedError:
+    return RefusedError("400 Bad Request", body)

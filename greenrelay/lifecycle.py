@@ -1,0 +1,207 @@
+"""The life of a process: it is started, takes messages, and ends for a reason.
+
+    Process(…)  ─ start() ─►  runs in its greenlet  ─►  on_end(process, Exit), once
+
+A process *has* a greenlet and never is one: gevent's `link()` and `kill()` mean
+other things than Erlang's. Two rules: whatever ends it, `on_end` is called exactly
+once, after its last `finally`; a kill can't be trapped by the victim.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from greenlet import getcurrent, greenlet
+
+from greenrelay.mailbox import ChannelClosed, Mailbox, Turn
+from greenrelay.message import Cancel, Exit, LinkDown, Message
+from greenrelay.pid import PID
+from greenrelay.wire import CANCELLED, KILLED, NORMAL
+
+log = logging.getLogger("greenrelay.process")
+
+
+class ProcessExit(gevent.GreenletExit):
+    """End the process it is raised in, with a reason.
+
+    Derived from `GreenletExit`, so it passes `except Exception`, as `SystemExit` does.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class ProcessGreenlet(greenlet):
+    """A greenlet that knows its process."""
+
+    __slots__ = ("process",)
+
+    process: Process
+
+
+class Process:
+    """A greenlet with a PID and a mailbox.
+
+    Args:
+        pid: its address.
+        function: what it runs; `args` and `kwargs` are handed to it.
+        mailbox: where its messages wait.
+        on_end: called once, in the hub or in the dying greenlet, with the news.
+        turn: what surrounds the handling of each message, if anything.
+    """
+
+    __slots__ = (
+        "_args",
+        "_function",
+        "_has_begun",
+        "_kwargs",
+        "_on_end",
+        "greenlet",
+        "has_ended",
+        "mailbox",
+        "monitors",
+        "node",
+        "pid",
+        "started_at",
+        "traps_links",
+    )
+
+    def __init__(
+        self,
+        pid: PID,
+        call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]],
+        mailbox: Mailbox,
+        on_end: Callable[[Process, Exit], None],
+        turn: Turn | None = None,
+    ) -> None:
+        self.pid = pid
+        self._function, self._args, self._kwargs = call
+        self._on_end = on_end
+        self._has_begun = False
+        self.mailbox = mailbox
+        self.greenlet = ProcessGreenlet(self._run, gevent.get_hub())
+        self.greenlet.process = self
+        self.has_ended = False
+        self.started_at = time.time()
+        self.traps_links = False
+        """Whether an abnormal end of a linked process is news instead of a death."""
+        self.monitors: set[Any] | None = None
+        """Refs of the monitors that this process holds."""
+        self.node: Any = None
+        """The node it lives on; set by the node."""
+        mailbox.owner = self.greenlet
+        mailbox.turn = turn
+
+    def __repr__(self) -> str:
+        return f"<Process {self.pid} {getattr(self._function, '__qualname__', self._function)}>"
+
+    def start(self) -> None:
+        """Let it run from the next turn of the event loop on."""
+        gevent.get_hub().loop.run_callback(self._begin)
+
+    # -- what others may do to it; none of it blocks ---------------------------
+
+    def deliver(self, message: Message) -> bool:
+        """Put a message into the mailbox; `False`: it does not take any more."""
+        return self.mailbox.put(message)
+
+    def on_exit(self, exit: Exit) -> None:
+        """Take the news that a monitored process has ended."""
+        if self.monitors is not None:
+            self.monitors.discard(exit.ref)
+        self.mailbox.put_event(exit)
+
+    def on_link_down(self, news: LinkDown) -> None:
+        """Take the news that a linked process has ended abnormally."""
+        if self.traps_links:
+            self.mailbox.put_event(news)
+        else:
+            self.kill(news.reason)
+
+    def cancel(self, sender: PID | None = None, reason: str | None = None) -> None:
+        """Ask it to end: a `Cancel` if it takes events, else its inbox closes."""
+        if self.mailbox.has_events:
+            self.mailbox.put_event(Cancel(sender, reason, time.time()))
+        else:
+            self.mailbox.close()
+
+    def kill(self, reason: str = KILLED) -> None:
+        """Force it to end with `reason`; the first kill decides.
+
+        Raises:
+            ProcessExit: it kills itself.
+        """
+        if self.has_ended or self.mailbox.doom is not None:
+            return
+        self.mailbox.doom = ProcessExit(reason)
+        if getcurrent() is self.greenlet:
+            raise self.mailbox.doom
+        if self._has_begun:
+            gevent.get_hub().loop.run_callback(self._throw)
+        else:
+            self._end(reason)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether connections should stop reading for it."""
+        return self.mailbox.is_full
+
+    # -- in its own greenlet ----------------------------------------------------
+
+    def _begin(self) -> None:
+        if not self.has_ended:
+            self._has_begun = True
+            self.greenlet.switch()
+
+    def _throw(self) -> None:
+        if not self.has_ended and self.mailbox.doom is not None:
+            self.greenlet.throw(self.mailbox.doom)
+
+    def _run(self) -> None:
+        value = error = None
+        try:
+            value = self._call()
+            # A closed inbox is how it was cancelled: it went along.
+            reason = CANCELLED if self.mailbox.inbox.is_closed else NORMAL
+        except ProcessExit as exit:
+            reason = exit.reason
+        except ChannelClosed:
+            reason = CANCELLED
+        except gevent.GreenletExit:
+            reason = KILLED
+        except BaseException as exception:
+            error = exception
+            reason = f"error: {type(error).__name__}: {error}"
+        doom = self.mailbox.doom
+        if isinstance(doom, ProcessExit):
+            reason, value, error = doom.reason, None, None
+        self._end(reason, value, error)
+        if error is not None:
+            self._report(error)
+
+    def _call(self) -> Any:
+        turn = self.mailbox.turn
+        if turn is None:
+            return self._function(*self._args, **self._kwargs)
+        turn.enter()
+        try:
+            return self._function(*self._args, **self._kwargs)
+        finally:
+            turn.close()
+
+    def _end(self, reason: str, value: Any = None, error: BaseException | None = None) -> None:
+        self.has_ended = True
+        self.mailbox.close()
+        self._on_end(self, Exit(self.pid, reason, time.time(), value, error))
+        # What it was called with may be large, and its PID outlives it.
+        self._args, self._kwargs = (), {}
+
+    def _report(self, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            gevent.get_hub().handle_system_error(type(error), error)
+        log.error("process %s crashed", self.pid, exc_info=error)

@@ -1,0 +1,89 @@
+"""What travels between processes: messages, and the news of ends.
+
+`Message` is made for each delivery and kept small; the three events are rare
+and frozen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from greenrelay.pid import PID
+
+
+class MonitorRef(NamedTuple):
+    """What `monitor()` returns: it names one monitor, and the `Exit` that will answer it."""
+
+    pid: PID
+    """Who is monitored."""
+    number: int
+    """Unique on the watcher's node."""
+
+
+class Message:
+    """One message in a mailbox."""
+
+    __slots__ = ("payload", "sender", "topic")
+
+    topic: str
+    """What it is about: the app's word, or one of the relay's (`ws.join` …)."""
+    payload: Any
+    """What was sent: on one node the very object, not a copy."""
+    sender: PID | None
+    """Who sent it; `None` from a view or a plain greenlet."""
+
+    def __init__(self, topic: str, payload: Any = None, sender: PID | None = None) -> None:
+        self.topic = topic
+        self.payload = payload
+        self.sender = sender
+
+    def __repr__(self) -> str:
+        return f"Message({self.topic!r}, {self.payload!r}, sender={self.sender!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A process that somebody monitored has ended."""
+
+    sender: PID
+    """Who ended."""
+    reason: str
+    """`normal`, `shutdown`, `killed`, `noproc`, `noconnection`, `cancelled`, a connection's
+    reason, or `error: <Type>: <text>`."""
+    at: float
+    """When, in unix seconds."""
+    value: Any = None
+    """What its function returned."""
+    error: BaseException | None = field(default=None, compare=False)
+    """The exception that ended it; only on its own node."""
+    ref: MonitorRef | None = None
+    """The monitor that this answers, as `monitor()` returned it."""
+
+    kind = "pid.exit"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """A linked process has ended abnormally, and this one traps links."""
+
+    sender: PID
+    reason: str
+    at: float
+    error: BaseException | None = field(default=None, compare=False)
+
+    kind = "pid.link.down"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Somebody asks this process to end."""
+
+    sender: PID | None
+    reason: str | None
+    at: float
+
+    kind = "pid.cancel"
+
+
+Event = Exit | LinkDown | Cancel

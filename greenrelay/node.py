@@ -1,0 +1,322 @@
+"""A node: the table of everything that has a PID in one interpreter, and its mail.
+
+    send(pid, …) ─► one dict lookup ─► entity.deliver(message)
+    entity ends  ─► out of the table, names and groups freed, watchers and links told
+
+An *entity* is a process, a connection or a pending call. Two rules: nothing here
+blocks or switches; what ends leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pkgutil
+import re
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from greenrelay.groups import Groups
+from greenrelay.lifecycle import Process
+from greenrelay.mailbox import Mailbox, Turn
+from greenrelay.message import Exit, LinkDown, Message, MonitorRef
+from greenrelay.pid import ID_BYTES, PID
+from greenrelay.registry import Registry, check_name
+from greenrelay.topology import Topology, Watcher
+from greenrelay.wire import (
+    HOST_PROCESS,
+    KILLED,
+    MAX_MAILBOX_MESSAGES,
+    NOCONNECTION,
+    NOPROC,
+    NORMAL,
+)
+
+
+class Entity(Protocol):
+    """What a node keeps under a PID. No method may block, switch or raise."""
+
+    @property
+    def pid(self) -> PID:
+        """Its address."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether connections should stop reading for it."""
+
+    def deliver(self, message: Message) -> bool:
+        """Take a message; `False`: it takes none any more."""
+
+    def on_exit(self, exit: Exit) -> None:
+        """Take the news that a monitored entity has ended."""
+
+    def on_link_down(self, news: LinkDown) -> None:
+        """Take the news that a linked entity has ended abnormally."""
+
+    def cancel(self, sender: PID | None, reason: str | None) -> None:
+        """Take the request to end."""
+
+    def kill(self, reason: str) -> None:
+        """End with `reason`."""
+
+
+class Node:
+    """The processes and connections of one interpreter.
+
+    Args:
+        name: its name in PIDs, without '@', '/' and spaces; by default made of the
+            host's name and the interpreter's process id.
+        max_mailbox: messages in a process's mailbox from which on connections pause.
+        random: gives so many random bytes.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        max_mailbox: int = MAX_MAILBOX_MESSAGES,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.name = default_name() if name is None else name
+        self.max_mailbox = max_mailbox
+        self.registry = Registry()
+        self.groups = Groups()
+        self.topology = Topology()
+        self.is_draining = False
+        """Whether the server is stopping: new relays are refused."""
+        self._random = random
+        self._entities: dict[str, Entity] = {}
+        self._numbers = itertools.count(1)
+        self.make_pid(HOST_PROCESS)  # a bad name is better refused now than at the first spawn
+
+    # -- the table --------------------------------------------------------------
+
+    def make_pid(self, host: str) -> PID:
+        """Return a PID that nobody has.
+
+        Raises:
+            InvalidPID: the host, or the node's name, can't stand in a PID.
+        """
+        return PID.make(host, self.name, self._random(ID_BYTES))
+
+    def add(self, entity: Entity) -> None:
+        """Enter something that has a PID."""
+        self._entities[entity.pid] = entity
+
+    def find(self, pid: str) -> Entity | None:
+        """Return what lives under `pid`, `None` if nothing does."""
+        return self._entities.get(pid)
+
+    def is_alive(self, pid: str) -> bool:
+        """Tell whether something lives under `pid`."""
+        return pid in self._entities
+
+    def __len__(self) -> int:
+        return len(self._entities)
+
+    def __iter__(self) -> Iterator[Entity]:
+        return iter(list(self._entities.values()))
+
+    def end(self, entity: Entity, exit: Exit) -> None:
+        """Take an entity out and tell everyone who watches it."""
+        pid = entity.pid
+        if self._entities.pop(pid, None) is None:
+            return
+        self.registry.remove(pid)
+        self.groups.remove(pid)
+        watchers, linked = self.topology.remove(pid)
+        for ref, watcher in watchers.items():
+            watcher.on_exit(
+                Exit(pid, exit.reason, exit.at, exit.value, exit.error, ref)  # one per monitor
+            )
+        if exit.reason != NORMAL:
+            news = LinkDown(pid, exit.reason, exit.at, exit.error)
+            for other in linked:
+                peer = self._entities.get(other)
+                if peer is not None:
+                    peer.on_link_down(news)
+
+    # -- processes --------------------------------------------------------------
+
+    def spawn(
+        self,
+        target: Callable[..., Any] | str,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        host: str = HOST_PROCESS,
+        name: str | None = None,
+        link: Process | None = None,
+        monitor: Process | None = None,
+        turn: Turn | None = None,
+    ) -> PID:
+        """Start a process and return its PID, or the PID that already holds `name`.
+
+        Args:
+            target: a callable, or `"package.module:function"`.
+            link: linked with the new process before its first step.
+            monitor: monitors the new process before its first step.
+            turn: what surrounds the handling of each message.
+
+        Raises:
+            TypeError: `target` can't be called.
+            ValueError: `target` names nothing, or `name` is no name.
+        """
+        function = resolve_target(target)
+        if name is not None:
+            check_name(name)
+            holder = self.registry.lookup(name)
+            if holder is not None:
+                return holder
+        process = Process(
+            self.make_pid(host),
+            (function, args, kwargs or {}),
+            Mailbox(self.max_mailbox),
+            self._on_process_end,
+            turn,
+        )
+        process.node = self
+        self.add(process)
+        if name is not None:
+            self.registry.register(name, process.pid)
+        if link is not None:
+            self.topology.link(link.pid, process.pid)
+        if monitor is not None:
+            self.monitor(monitor, process.pid)
+        process.start()
+        return process.pid
+
+    def _on_process_end(self, process: Process, exit: Exit) -> None:
+        for ref in process.monitors or ():
+            self.topology.unmonitor(ref)
+        self.end(process, exit)
+
+    # -- mail -------------------------------------------------------------------
+
+    def send(self, dest: str, topic: str, payload: Any = None, sender: PID | None = None) -> bool:
+        """Deliver a message to a PID or a registered name; `False`: nobody is there.
+
+        Raises:
+            NameNotRegistered: `dest` is a name that nobody holds.
+            InvalidPID: `dest` is neither a PID nor a name.
+            ValueError: the topic is empty or reserved.
+        """
+        if topic.__class__ is not str or not topic or topic[0] == "@":
+            check_topic(topic)
+        entity = self._entities.get(dest)
+        if entity is None:
+            entity = self._entities.get(self.resolve(dest))
+            if entity is None:
+                return False
+        return entity.deliver(Message(topic, payload, sender))
+
+    def broadcast(
+        self, pids: Iterable[str], topic: str, payload: Any = None, sender: PID | None = None
+    ) -> int:
+        """Deliver one message to many, encoded once for all connections; return how many took it.
+
+        A PID that is dead, or a name that nobody holds, is passed over.
+
+        Raises:
+            ValueError: the topic is empty or reserved.
+        """
+        check_topic(topic)
+        message = Message(topic, payload, sender)
+        find = self._entities.get
+        lookup = self.registry.lookup
+        taken = 0
+        for pid in pids:
+            entity = find(pid) or find(lookup(pid) or "")
+            if entity is not None and entity.deliver(message):
+                taken += 1
+        return taken
+
+    def resolve(self, dest: str) -> PID:
+        """Return the PID that `dest`, a PID, its text or a registered name, stands for.
+
+        Raises:
+            NameNotRegistered: it is a name that nobody holds.
+            InvalidPID: it is neither a PID nor a name.
+        """
+        if type(dest) is PID:
+            return dest
+        if isinstance(dest, str) and "@" not in dest:
+            return self.registry.resolve(dest)
+        return PID.parse(dest)
+
+    # -- who watches whom -------------------------------------------------------
+
+    def monitor(self, watcher: Watcher, pid: PID) -> MonitorRef:
+        """Have `watcher.on_exit` called when `pid` ends: at once if it is dead or unknown."""
+        ref = MonitorRef(pid, next(self._numbers))
+        if pid in self._entities:
+            self.topology.monitor(ref, watcher)
+            if isinstance(watcher, Process):
+                if watcher.monitors is None:
+                    watcher.monitors = set()
+                watcher.monitors.add(ref)
+        else:
+            watcher.on_exit(Exit(pid, self._absence(pid), time.time(), ref=ref))
+        return ref
+
+    def link(self, entity: Entity, pid: PID) -> None:
+        """Link an entity with `pid`; a dead one acts like its death."""
+        if pid in self._entities:
+            if pid != entity.pid:
+                self.topology.link(entity.pid, pid)
+        else:
+            entity.on_link_down(LinkDown(pid, self._absence(pid), time.time()))
+
+    def cancel(self, pid: PID, sender: PID | None = None, reason: str | None = None) -> bool:
+        """Ask `pid` to end; `False`: nobody is there."""
+        entity = self._entities.get(pid)
+        if entity is None:
+            return False
+        entity.cancel(sender, reason)
+        return True
+
+    def terminate(self, pid: PID, reason: str = KILLED) -> bool:
+        """Force `pid` to end; `False`: nobody is there."""
+        entity = self._entities.get(pid)
+        if entity is None:
+            return False
+        entity.kill(reason)
+        return True
+
+    def _absence(self, pid: PID) -> str:
+        return NOPROC if pid.node == self.name else NOCONNECTION
+
+
+def check_topic(topic: object) -> None:
+    """Raise `ValueError` or `TypeError` for what can't be a topic."""
+    if not isinstance(topic, str):
+        raise TypeError(f"a topic is a str, got {type(topic).__name__}")
+    if not topic or topic.startswith("@"):
+        raise ValueError(f"a topic is not empty and has no '@' first, got {topic!r}")
+
+
+def resolve_target(target: Callable[..., Any] | str) -> Callable[..., Any]:
+    """Return the function that `spawn()` was given, imported if it is named.
+
+    Raises:
+        TypeError: it can't be called.
+        ValueError: it names nothing that can be imported.
+    """
+    if isinstance(target, str):
+        try:
+            target = pkgutil.resolve_name(target)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"can't spawn {target!r}, write 'package.module:function': {error}"
+            ) from error
+    if not callable(target):
+        raise TypeError(f"spawn() takes a function or 'package.module:function', got {target!r}")
+    return target
+
+
+def default_name() -> str:
+    """Return a name that no other interpreter of this host has at the same time."""
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname().partition(".")[0]) or "node"
+    return f"{host}-{os.getpid()}"

@@ -1,0 +1,158 @@
+"""Which web pages may open a relay: the Origin rule of both relays, without I/O.
+
+A browser names the page's origin in `Origin`; other clients send none. The
+relay carries the user's cookies, so a foreign page must not get one by asking
+(cross-site WebSocket hijacking).
+
+    pattern        = "*" | "null" | [scheme "://"] host [":" port]
+    host           = name | "*." name        ("*." stands for one label or more)
+    port           = digits | "*"            (absent: the scheme's default; without a
+                                              scheme: any)
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from greenrelay.errors import ConfigurationError
+
+_DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+_ORIGIN = re.compile(
+    r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://)?(?P<host>\[[0-9a-f:.]+\]|[^\s/:@?#\[\]]+)(?::(?P<port>\d+|\*))?",
+    re.ASCII,
+)
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port in lower case; the port is always explicit in a real origin."""
+
+    scheme: str
+    host: str
+    port: str
+
+
+class Verdict(enum.Enum):
+    """Why a request may, or may not, open a relay."""
+
+    NO_ORIGIN = "no Origin header"
+    SAME = "same origin"
+    LISTED = "a pattern names it"
+    ANY = "only * matched"
+    FOREIGN = "foreign origin"
+
+
+class OriginPolicy:
+    """Decide on origins.
+
+    Args:
+        patterns: comma-separated patterns, or an iterable of them; none: same origin only.
+        trusted_proxies: addresses or networks whose `X-Forwarded-*` are believed.
+
+    Raises:
+        ConfigurationError: a pattern or an address is malformed.
+    """
+
+    def __init__(
+        self, patterns: str | Iterable[str] = (), trusted_proxies: str | Iterable[str] = ()
+    ) -> None:
+        texts = [text.lower() for text in _split(patterns)]
+        self._any = "*" in texts
+        self._null = "null" in texts
+        self._patterns = [_parse_pattern(text) for text in texts if text not in ("*", "null")]
+        self._proxies = [parse_network(text) for text in _split(trusted_proxies)]
+
+    def judge(self, environ: dict[str, Any]) -> Verdict:
+        """Return the verdict on a request."""
+        header = environ.get("HTTP_ORIGIN")
+        if header is None:
+            return Verdict.NO_ORIGIN
+        text = header.strip().lower()
+        if text != "null":
+            origin = _parse_origin(text)
+            if origin is not None and origin == self.own_origin(environ):
+                return Verdict.SAME
+            if origin is not None and any(_matches(p, origin) for p in self._patterns):
+                return Verdict.LISTED
+            if origin is None and not self._any:
+                return Verdict.FOREIGN
+        elif self._null:
+            return Verdict.LISTED
+        return Verdict.ANY if self._any else Verdict.FOREIGN
+
+    def own_origin(self, environ: dict[str, Any]) -> Origin | None:
+        """Return the origin of the site as the client sees it; `None`: the Host is malformed."""
+        scheme = environ.get("wsgi.url_scheme", "http")
+        host = environ.get("HTTP_HOST", "")
+        if self._proxies and self._is_proxy(environ.get("REMOTE_ADDR", "")):
+            scheme = _last(environ.get("HTTP_X_FORWARDED_PROTO")) or scheme
+            host = _last(environ.get("HTTP_X_FORWARDED_HOST")) or host
+            port = _last(environ.get("HTTP_X_FORWARDED_PORT"))
+            if port and not re.search(r":\d+$", host):
+                host = f"{host}:{port}"
+        scheme = {"ws": "http", "wss": "https"}.get(scheme, scheme)
+        return _parse_origin(f"{scheme}://{host}".lower())
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._proxies)
+
+
+def parse_network(text: str) -> Network:
+    """Return the network a text like `127.0.0.1` or `10.0.0.0/8` names.
+
+    Raises:
+        ConfigurationError: it names none.
+    """
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ConfigurationError(
+            f"trusted proxy {text!r} is no address or network; write '127.0.0.1' or '10.0.0.0/8'"
+        ) from None
+
+
+def _split(value: str | Iterable[str]) -> list[str]:
+    parts = value.split(",") if isinstance(value, str) else value
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _last(value: str | None) -> str:
+    # The nearest proxy appends; what stands before came from farther away.
+    return value.rsplit(",", 1)[-1].strip() if value else ""
+
+
+def _parse_origin(text: str) -> Origin | None:
+    match = _ORIGIN.fullmatch(text)
+    if match is None or not match["scheme"] or match["port"] == "*":
+        return None
+    scheme = match["scheme"]
+    return Origin(scheme, match["host"], match["port"] or _DEFAULT_PORTS.get(scheme, ""))
+
+
+def _parse_pattern(text: str) -> Origin:
+    match = _ORIGIN.fullmatch(text)
+    host = match["host"] if match else ""
+    if match is None or "*" in host.removeprefix("*."):
+        raise ConfigurationError(
+            f"origin pattern {text!r} is malformed; write '*', 'https://app.example.com', "
+            "'https://*.example.org', 'app.example.com' or 'http://localhost:*'"
+        )
+    scheme = match["scheme"] or "*"
+    return Origin(scheme, host, match["port"] or _DEFAULT_PORTS.get(scheme, "*"))
+
+
+def _matches(pattern: Origin, origin: Origin) -> bool:
+    if pattern.scheme not in ("*", origin.scheme) or pattern.port not in ("*", origin.port):
+        return False
+    if pattern.host.startswith("*."):
+        return origin.host.endswith(pattern.host[1:]) and len(origin.host) > len(pattern.host) - 1
+    return pattern.host == origin.host

@@ -1,0 +1,91 @@
+"""PIDs: the address of a process, and the right to talk to it.
+
+The text form is `host@node/id`: `proc@web1/Zk3v…`. Knowing a PID is all it
+takes to send to it, and browsers may see one, so its id can't be guessed.
+
+Two rules: a PID is a plain `str` to everyone who does not care, and its
+randomness comes in through an argument.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+
+from greenrelay.errors import InvalidPID
+
+ID_BYTES = 12
+"""Random bytes in an id: 96 bits, 16 characters, as many as SPEC §1.1 asks for at least."""
+
+MAX_PID_CHARS = 300
+"""No honest PID is longer; a bound keeps hostile headers cheap."""
+
+_HOST = re.compile(r"[^@/\s\x00-\x1f\x7f]+")
+_NODE = re.compile(r"[^@/\s\x00-\x1f\x7f]+")
+_ID = re.compile(r"[A-Za-z0-9_-]{16,}")
+
+
+class PID(str):
+    """Name one process for as long as the interpreter of its node lives."""
+
+    __slots__ = ()
+
+    @property
+    def host(self) -> str:
+        """What kind of process it is: `proc`, `ws`, `sse`, or the spawner's own word."""
+        return self[: self.index("@")]
+
+    @property
+    def node(self) -> str:
+        """Name of the node it lives on."""
+        return self[self.index("@") + 1 : self.index("/")]
+
+    @property
+    def id(self) -> str:
+        """The unguessable part."""
+        return self[self.index("/") + 1 :]
+
+    @classmethod
+    def make(cls, host: str, node: str, random: bytes) -> PID:
+        """Build a PID from `ID_BYTES` or more random bytes.
+
+        Raises:
+            InvalidPID: host or node has a character that would make it ambiguous.
+        """
+        _check_part("host", host)
+        _check_part("node", node)
+        return cls(f"{host}@{node}/{base64.urlsafe_b64encode(random).rstrip(b'=').decode()}")
+
+    @classmethod
+    def parse(cls, text: object) -> PID:
+        """Return `text` as a PID.
+
+        Raises:
+            InvalidPID: it is none; the text names the part that is wrong.
+        """
+        if type(text) is cls:
+            return text
+        if not isinstance(text, str):
+            raise InvalidPID(f"a PID is a str like 'proc@web1/Zk3v…', got {type(text).__name__}")
+        shown = repr(text[:80])
+        if len(text) > MAX_PID_CHARS:
+            raise InvalidPID(f"{shown}… has {len(text)} characters, a PID at most {MAX_PID_CHARS}")
+        host, at, rest = text.partition("@")
+        node, slash, identity = rest.partition("/")
+        if not at or not slash:
+            raise InvalidPID(f"{shown} is not of the form host@node/id")
+        _check_part("host", host)
+        _check_part("node", node)
+        if not _ID.fullmatch(identity):
+            raise InvalidPID(
+                f"the id in {shown} must be 16 or more of A-Z a-z 0-9 - _, as spawn() returned it"
+            )
+        return cls(text)
+
+
+def _check_part(part: str, text: str) -> None:
+    pattern = _HOST if part == "host" else _NODE
+    if not pattern.fullmatch(text):
+        raise InvalidPID(
+            f"the {part} {text[:80]!r} must be one or more characters without '@', '/' and spaces"
+        )

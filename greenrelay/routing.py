@@ -1,0 +1,37 @@
+"""Let a WebSocket request reach an ordinary view.
+
+Werkzeug routes an upgrade request to rules with `websocket=True` only, and answers
+400 for every other one. A relayed view is an ordinary view, so both kinds match
+here; where both exist for a URL, the WebSocket rule wins.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask
+from werkzeug.routing import MapAdapter, WebsocketMismatch
+
+
+class EitherAdapter(MapAdapter):
+    """Match WebSocket rules first, then ordinary ones."""
+
+    def match(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what `MapAdapter.match` returns."""
+        try:
+            return super().match(*args, **kwargs)
+        except WebsocketMismatch:
+            return super().match(*args, **{**kwargs, "websocket": False})
+
+
+def accept_upgrades(app: Flask) -> None:
+    """Have `app` route upgrade requests to ordinary views as well."""
+    create = app.create_url_adapter
+
+    def create_url_adapter(request: Any) -> MapAdapter | None:
+        adapter = create(request)
+        if adapter is not None and adapter.websocket:
+            adapter.__class__ = EitherAdapter
+        return adapter
+
+    app.create_url_adapter = create_url_adapter  # type: ignore[method-assign]  # a documented seam

@@ -1,0 +1,240 @@
+"""gevent's WSGI server with the guards it lacks.
+
+Request heads have a deadline and a size; malformed ones get a clear 400; an idle
+keep-alive connection ends; a client that resets costs one line of log at most; a
+relayed connection is logged with the status it got; stopping waits for requests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import socket
+from typing import Any
+
+import gevent
+import gevent.pool
+import gevent.pywsgi
+import gevent.ssl
+
+from greenrelay.errors import RefusedError
+from greenrelay.head import check_head
+from greenrelay.hijack import TAKE_KEY, Taken, read_early, take_file
+from greenrelay.middleware import RelayMiddleware
+from greenrelay.node import Node
+from greenrelay.process import default_node
+from greenrelay.wire import HEAD_TIMEOUT_SECONDS, KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES
+
+log = logging.getLogger("greenrelay.server")
+
+LINGER_SECONDS = 1.0
+"""How long a refused client may go on sending, so that it reads why before a reset."""
+READ_BYTES = 64 * 1024
+_QUIETLY: Any = False
+"""As a `gevent.Timeout`'s exception: leave the block, raise nothing."""
+
+
+# pywsgi's seams are not in its type stubs.
+_WSGIHandler: Any = gevent.pywsgi.WSGIHandler
+_WSGIServer: Any = gevent.pywsgi.WSGIServer
+
+
+class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
+    """One client of the server, for as many requests as it keeps alive."""
+
+    server: RelayServer
+    socket: Any
+    _orig_status: str | None
+    _lines: list[bytes]
+    _has_served = False
+    taken: Taken | None = None
+    """The connection, when a relay has taken it."""
+
+    def handle(self) -> None:
+        """Serve the client until it or the server has enough."""
+        with contextlib.suppress(OSError):  # it went away in the middle of an answer
+            super().handle()
+
+    def handle_one_request(self) -> Any:
+        """Read and check a head, then let pywsgi do the rest."""
+        self.requestline = ""
+        self._orig_status = None
+        self.response_length = 0
+        try:
+            lines = self._read_head()
+            if lines is None:
+                return None
+            self.requestline = lines[0].decode("latin-1").rstrip()
+            check_head(lines)
+        except RefusedError as refusal:
+            self._refuse(refusal)
+            return None
+        except OSError:
+            return None  # reset before there was anything to answer
+        self._lines = lines
+        self._has_served = True
+        return super().handle_one_request()
+
+    def _read_head(self) -> list[bytes] | None:
+        """Return the lines of the next head, `None` when the client has left.
+
+        Raises:
+            RefusedError: it is too late or too large.
+        """
+        if self._has_served and not self._await_next():
+            return None
+        timeout = gevent.Timeout.start_new(self.server.head_timeout)
+        lines: list[bytes] = []
+        size = 0
+        try:
+            while True:
+                line = self.rfile.readline(MAX_HEAD_BYTES - size + 1)
+                size += len(line)
+                if size > MAX_HEAD_BYTES:
+                    raise RefusedError(
+                        "431 Request Header Fields Too Large", "a request head has 64 KiB at most"
+                    )
+                if not line.endswith(b"\n"):
+                    return None
+                if line.strip(b"\r\n"):
+                    lines.append(line)
+                elif lines:
+                    return lines
+                # An empty line before a request is a relic to be ignored (RFC 9112 §2.2).
+        except gevent.Timeout as expired:
+            if expired is not timeout:
+                raise
+            raise RefusedError("408 Request Timeout", "the request head took too long") from None
+        finally:
+            timeout.close()
+
+    def _await_next(self) -> bool:
+        """Wait for the next request of a kept connection; `False`: there will be none."""
+        self.server.idle.add(self)
+        try:
+            with gevent.Timeout(self.server.keep_alive, _QUIETLY):
+                return bool(self.rfile.peek(1))
+            return False
+        finally:
+            self.server.idle.discard(self)
+
+    def _refuse(self, refusal: RefusedError) -> None:
+        body = (refusal.body + "\n").encode()
+        head = (
+            f"HTTP/1.1 {refusal.status}\r\nConnection: close\r\n"
+            f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._orig_status = refusal.status
+        self.response_length = len(body)
+        self.log_request()
+        self.socket.sendall(head.encode() + body)
+        # Closing with unread input resets the connection, and the answer is lost.
+        with gevent.Timeout(LINGER_SECONDS, _QUIETLY), contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+            while self.socket.recv(READ_BYTES):
+                pass
+
+    # -- pywsgi's seams ------------------------------------------------------------
+
+    def read_requestline(self) -> str:
+        """Return the request line of the head that has been read."""
+        return self._lines[0].decode("latin-1")
+
+    def MessageClass(self, *args: Any) -> Any:  # noqa: N802  # pywsgi's name
+        """Parse the header lines that have been read."""
+        return super().MessageClass(io.BytesIO(b"".join(self._lines[1:]) + b"\r\n"), 0)
+
+    def get_environ(self) -> dict[str, Any]:
+        """Return the WSGI environ, with the way to take the socket in it."""
+        environ: dict[str, Any] = super().get_environ()
+        environ[TAKE_KEY] = self.take
+        return environ
+
+    def take(self) -> Taken:
+        """Hand the socket over; this handler will not touch it again."""
+        sock = self.socket
+        if isinstance(sock, gevent.ssl.SSLSocket):
+            self.taken = Taken(sock, read_early(self.rfile, sock), must_wait=False)
+        else:
+            self.taken = take_file(self.rfile)
+        self.socket = None
+        self.close_connection = True
+        self._orig_status = "101 Switching Protocols"
+        return self.taken
+
+    def handle_error(self, kind: Any, error: Any, trace: Any) -> None:
+        """Report an app's error; a client's disappearance is none."""
+        if isinstance(error, ConnectionError) or (
+            isinstance(error, OSError) and "unexpected end of file" in str(error)
+        ):
+            self.close_connection = True
+            log.debug("%s went away: %s", self.client_address, error)
+        else:
+            super().handle_error(kind, error, trace)
+
+    def _handle_client_error(self, error: Exception) -> Any:
+        log.info("bad request from %s: %s", self.client_address, error)
+        return (
+            "400",
+            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        )
+
+
+class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
+    """A `gevent.pywsgi.WSGIServer` for the open internet.
+
+    Takes the arguments of `WSGIServer`, and:
+
+    Args:
+        head_timeout: seconds in which a request head has to arrive.
+        keep_alive: seconds after which an idle connection is closed.
+    """
+
+    handler_class = RelayHandler
+
+    def __init__(
+        self,
+        listener: Any,
+        application: Any = None,
+        *,
+        head_timeout: float = HEAD_TIMEOUT_SECONDS,
+        keep_alive: float = KEEP_ALIVE_SECONDS,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("spawn", gevent.pool.Pool())
+        super().__init__(listener, application, **kwargs)
+        self.head_timeout = head_timeout
+        self.keep_alive = keep_alive
+        self.idle: set[RelayHandler] = set()
+        """Handlers that wait for their client's next request."""
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Close the listener and idle connections; wait for requests under way, then end them."""
+        self.close()
+        for handler in tuple(self.idle):
+            handler.socket.close()
+        super().stop(timeout)
+
+    def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
+        """Shake hands within the head's deadline; leave a taken socket open."""
+        try:
+            with gevent.Timeout(self.head_timeout, TimeoutError):
+                ssl_socket = self.wrap_socket(client_socket, **self.ssl_args)
+        except OSError as error:  # TLS errors and time-outs are OSErrors, and the client's affair
+            log.debug("no TLS with %s: %s", address, error)
+            client_socket.close()
+            return
+        handler = self.handler_class(ssl_socket, address, self)
+        try:
+            handler.handle()
+        finally:
+            if handler.taken is None:
+                ssl_socket.close()
+
+
+def find_node(application: Any) -> Node:
+    """Return the node on which an app's connections live."""
+    extensions = getattr(application, "extensions", {})
+    middleware = extensions.get("greenrelay", application)
+    return middleware.node if isinstance(middleware, RelayMiddleware) else default_node()

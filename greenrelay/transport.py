@@ -1,0 +1,274 @@
+"""A connection's socket on the hub: a read watcher, and a bounded write buffer.
+
+    readable ─► recv, once, at most 64 KiB ─► receiver.on_bytes(data)
+    write(data) ─► send, once; what does not fit waits ─► flushed when writable
+
+Two rules: nothing here blocks or switches; after `close()` the receiver hears
+nothing more. A transport starts corked: what is written waits until `start()`.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import gevent
+
+from greenrelay.logs import log_soon
+from greenrelay.wire import READ_BYTES
+
+_READ = 1  # libev's EV_READ and EV_WRITE
+_WRITE = 2
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_FLUSH_BYTES = 256 * 1024
+"""Joined for one send: more than a socket buffer takes at once is copied for nothing."""
+
+log = logging.getLogger("greenrelay")
+
+
+class Receiver(Protocol):
+    """Who gets the bytes."""
+
+    def is_choked(self) -> bool:
+        """Tell whether reading should pause; the receiver then calls `resume()` itself."""
+
+    def on_bytes(self, data: bytes) -> None:
+        """Take what has arrived; never empty."""
+
+    def on_eof(self) -> None:
+        """The peer will send nothing more, or the connection is broken."""
+
+    def on_flushed(self) -> None:
+        """Everything that was written is with the kernel."""
+
+
+class Transport:
+    """A non-blocking, connected stream socket, watched by the hub.
+
+    Args:
+        sock: a socket that raises `BlockingIOError`, or an SSL socket that raises
+            `SSLWantReadError`, instead of waiting. Closed by this object.
+        head: what is sent first, when it is started.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_is_corked",
+        "_is_reading",
+        "_reader",
+        "_receiver",
+        "_sock",
+        "_writer",
+        "on_closed",
+        "unsent",
+    )
+
+    def __init__(self, sock: Any, receiver: Receiver, head: bytes) -> None:
+        self._sock = sock
+        self._receiver: Receiver | None = receiver
+        self._reader: Any = None
+        self._writer: Any = None
+        self._is_reading = False
+        self._is_corked = True
+        self._buffer: deque[bytes | memoryview] | None = deque((head,))
+        self.unsent = len(head)
+        """Bytes that were written and that the kernel has not taken yet."""
+        self.on_closed: Callable[[], object] | None = None
+        """Called when the socket is closed."""
+
+    def start(self, early: bytes = b"") -> None:
+        """Send what waits, and begin to read.
+
+        Args:
+            early: what the server has already read of the client's bytes.
+        """
+        if self._receiver is None:
+            return
+        self._is_corked = False
+        self._flush()
+        if early and self._receiver is not None:
+            self._give(early)
+        self.resume()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._receiver is None
+
+    # -- reading ----------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Stop reading, so that the peer's window fills; idempotent."""
+        if self._is_reading:
+            self._is_reading = False
+            self._reader.stop()
+
+    def resume(self) -> None:
+        """Read again; idempotent."""
+        if self._receiver is None or self._is_reading or self._is_corked:
+            return
+        if self._reader is None:
+            self._reader = gevent.get_hub().loop.io(self._sock.fileno(), _READ)
+        self._is_reading = True
+        self._reader.start(self._on_readable)
+        self._read_pending()
+
+    def _on_readable(self) -> None:
+        receiver = self._receiver
+        if receiver is None or not self._is_reading:
+            return  # closed or paused by another callback of the same turn
+        if receiver.is_choked():
+            self.pause()
+            return
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except _WOULD_BLOCK:
+            return
+        except OSError:
+            data = b""  # a reset is an end like any other: the receiver knows what was missing
+        if data:
+            self._give(data)
+            self._read_pending()
+        else:
+            self.pause()
+            receiver.on_eof()
+
+    def _read_pending(self) -> None:
+        # TLS decrypts whole records: what is decrypted already wakes no watcher.
+        pending = getattr(self._sock, "pending", None)
+        if pending is not None and self._is_reading and pending():
+            gevent.get_hub().loop.run_callback(self._on_readable)
+
+    def _give(self, data: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None  # the callers have looked
+        try:
+            receiver.on_bytes(data)
+        except Exception:  # a bug of ours ends this connection and nothing else
+            log_soon(log, logging.ERROR, "%r failed on its input", receiver, exc_info=True)
+            self.pause()
+            receiver.on_eof()
+
+    # -- writing ----------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, now or when the peer reads; never blocks."""
+        if self._receiver is None:
+            return
+        if self._buffer is None:
+            try:
+                sent = self._sock.send(data)
+            except _WOULD_BLOCK:
+                sent = 0
+            except OSError:
+                self._lose()
+                return
+            if sent == len(data):
+                return
+            self._buffer = deque((memoryview(data)[sent:] if sent else data,))
+            self.unsent = len(data) - sent
+            self._await_writable()
+        else:
+            self._buffer.append(data)
+            self.unsent += len(data)
+
+    def discard_unsent(self) -> None:
+        """Drop what waits, except the rest of a write that has partly gone out."""
+        if self._buffer:
+            first = self._buffer[0]
+            self._buffer.clear()
+            self.unsent = 0
+            if isinstance(first, memoryview):
+                self._buffer.append(first)
+                self.unsent = len(first)
+
+    def shutdown_write(self) -> None:
+        """Tell the peer that nothing more will come."""
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the peer has reset: it knows
+
+    def _await_writable(self) -> None:
+        if self._writer is None:
+            self._writer = gevent.get_hub().loop.io(self._sock.fileno(), _WRITE)
+            self._writer.start(self._flush)
+
+    def _flush(self) -> None:
+        buffer = self._buffer
+        if buffer is None or self._receiver is None:
+            return
+        try:
+            sent = self._sock.send(_join(buffer)) if buffer else 0
+        except _WOULD_BLOCK:
+            sent = 0
+        except OSError:
+            self._lose()
+            return
+        self.unsent -= sent
+        _drop(buffer, sent)
+        if buffer:
+            self._await_writable()
+            return
+        self._buffer = None
+        if self._writer is not None:
+            self._writer.stop()
+            self._writer.close()
+            self._writer = None
+        self._receiver.on_flushed()
+
+    def _lose(self) -> None:
+        # Told from the loop: the receiver may be in the middle of a write.
+        self.pause()
+        self._buffer = deque()  # swallows what is still written until then
+        self._is_corked = True
+        gevent.get_hub().loop.run_callback(self._report_lost)
+
+    def _report_lost(self) -> None:
+        if self._receiver is not None:
+            self._receiver.on_eof()
+
+    # -- end --------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the socket at once; idempotent."""
+        if self._receiver is None:
+            return
+        self._receiver = None
+        for watcher in (self._reader, self._writer):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
+        self._reader = self._writer = self._buffer = None
+        self.unsent = 0
+        self._is_reading = False
+        try:
+            self._sock.close()
+        except OSError:
+            pass  # the descriptor is gone either way
+        if self.on_closed is not None:
+            self.on_closed()
+
+
+def _join(buffer: deque[bytes | memoryview]) -> bytes | memoryview:
+    first = buffer[0]
+    if len(buffer) == 1 or len(first) >= _FLUSH_BYTES:
+        return first
+    chunks = []
+    size = 0
+    for chunk in buffer:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size >= _FLUSH_BYTES:
+            break
+    return b"".join(chunks)
+
+
+def _drop(buffer: deque[bytes | memoryview], count: int) -> None:
+    while buffer and count >= len(buffer[0]):
+        count -= len(buffer.popleft())
+    if count:
+        buffer[0] = memoryview(buffer[0])[count:]

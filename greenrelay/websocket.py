@@ -1,0 +1,312 @@
+"""A WebSocket as a process: frames on one side, messages on the other.
+
+    client frame ─► on_bytes ─► Message(message_topic, str | bytes) ─► target
+    target       ─► deliver  ─► ws.send, ws.close, ws.control, or {"topic", "data"} ─► frame
+
+How it can end is one table: see `_GOODBYES`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from greenrelay.config import RelayConfig
+from greenrelay.dialect import FrameCache, envelope
+from greenrelay.errors import ConfigurationError, ProtocolError
+from greenrelay.frames import (
+    OP_PING,
+    OP_PONG,
+    Close,
+    FrameParser,
+    Ping,
+    cut_reason,
+    encode_close,
+    encode_frame,
+    is_close_code,
+)
+from greenrelay.logs import log_soon
+from greenrelay.message import Message
+from greenrelay.node import Node
+from greenrelay.pid import PID
+from greenrelay.session import Session, State
+from greenrelay.transport import Transport
+from greenrelay.wheel import TimerWheel
+from greenrelay.wire import (
+    CANCELLED,
+    CLOSE_GOING_AWAY,
+    CLOSE_INTERNAL_ERROR,
+    CLOSE_NO_STATUS,
+    CLOSE_NORMAL,
+    CLOSE_POLICY,
+    CLOSE_SERVICE_RESTART,
+    CLOSE_TIMEOUT_SECONDS,
+    CLOSE_TOO_BIG,
+    CLOSE_TRY_AGAIN,
+    CONNECTION_LOST,
+    HOST_WEBSOCKET,
+    IDLE_TIMEOUT,
+    MESSAGE_TOO_BIG,
+    NOCONNECTION,
+    NORMAL,
+    PING_INTERVALS_UNTIL_GONE,
+    PING_TIMEOUT,
+    PROTOCOL_ERROR,
+    RATE_LIMITED,
+    SHUTDOWN,
+    SLOW_CONSUMER,
+    TARGET_EXITED,
+    TARGET_FAILED,
+    WS_CLOSE,
+    WS_CONTROL,
+    WS_HEARTBEAT,
+    WS_JOIN,
+    WS_LEAVE,
+    WS_SEND,
+)
+
+log = logging.getLogger("greenrelay.websocket")
+
+# How a client may close and still end the connection normally; 1005 is a browser's `close()`.
+_NORMAL_CLOSES: Final = frozenset({CLOSE_NORMAL, CLOSE_GOING_AWAY, CLOSE_NO_STATUS})
+
+
+class Goodbye(NamedTuple):
+    """One way to end: what monitors, the client and the target are told."""
+
+    exit_reason: str
+    code: int
+    text: str
+
+
+_GOODBYES: Final = {
+    NORMAL: Goodbye(NORMAL, CLOSE_NORMAL, TARGET_EXITED),
+    NOCONNECTION: Goodbye(NOCONNECTION, CLOSE_SERVICE_RESTART, TARGET_FAILED),
+    IDLE_TIMEOUT: Goodbye(IDLE_TIMEOUT, CLOSE_NORMAL, "idle timeout"),
+    PING_TIMEOUT: Goodbye(PING_TIMEOUT, CLOSE_INTERNAL_ERROR, "ping timeout"),
+    SLOW_CONSUMER: Goodbye(SLOW_CONSUMER, CLOSE_TRY_AGAIN, "slow consumer"),
+    RATE_LIMITED: Goodbye(RATE_LIMITED, CLOSE_POLICY, "rate limited"),
+    SHUTDOWN: Goodbye(SHUTDOWN, CLOSE_SERVICE_RESTART, "server is restarting"),
+}
+
+
+class WebSocketSession(Session):
+    """One WebSocket.
+
+    Args:
+        frames: shared by all connections of a relay.
+    """
+
+    __slots__ = ("_allowance", "_goodbye", "_parser", "frames", "last_seen", "ping_due")
+
+    JOIN = WS_JOIN
+    LEAVE = WS_LEAVE
+    HEARTBEAT = WS_HEARTBEAT
+
+    def __init__(
+        self, node: Node, wheel: TimerWheel, config: RelayConfig, frames: FrameCache
+    ) -> None:
+        super().__init__(node, wheel, config, HOST_WEBSOCKET)
+        self.frames = frames
+        self._parser = FrameParser(config.max_message_size)
+        self._goodbye: tuple[str, str, int] | None = None
+        self.last_seen = self.opened_at
+        self.ping_due = self.opened_at + config.ping_interval
+        self._allowance: tuple[float, float] = (config.max_rate, self.opened_at)
+
+    def connect(self, sock: Any, head: bytes) -> None:
+        """Attach the socket; nothing is sent or read before `begin()`."""
+        self.transport = Transport(sock, self, head)
+
+    # -- from the client -----------------------------------------------------------
+
+    def on_bytes(self, data: bytes) -> None:
+        """Take what the client sent."""
+        if self.state >= State.LINGERING:
+            return
+        self.last_seen = now = self.wheel.clock()
+        try:
+            for event in self._parser.feed(data):
+                if event.__class__ is str or event.__class__ is bytes:
+                    if self.state is State.OPEN:
+                        self._on_message(event, now)
+                elif isinstance(event, Close):
+                    self._on_close(event)
+                elif isinstance(event, Ping) and self.state is State.OPEN:
+                    self.last_active = now
+                    self._write(encode_frame(OP_PONG, event.data))
+                if self.state >= State.LINGERING:
+                    return
+        except ProtocolError as error:
+            log_soon(log, logging.INFO, "%s: %s", self.pid, error)
+            too_big = error.close_code == CLOSE_TOO_BIG
+            exit_reason = MESSAGE_TOO_BIG if too_big else PROTOCOL_ERROR
+            self._fail(Goodbye(exit_reason, error.close_code, error.reason))
+        if self.is_choked():
+            self.transport.pause()
+
+    def _on_message(self, data: str | bytes, now: float) -> None:
+        config = self.config
+        self.message_count += 1
+        self.last_active = now
+        if config.max_rate and not self._is_within_rate(now):
+            self._fail(_GOODBYES[RATE_LIMITED])
+            return
+        payload: Any = data
+        if config.dialect == "envelope":
+            payload = envelope(self.pid, data, config.metadata)
+        if self._target is not None:
+            self._target.deliver(Message(config.message_topic, payload, self.pid))
+
+    def _is_within_rate(self, now: float) -> bool:
+        """Take one from a bucket that holds and refills `max_rate` messages a second."""
+        left, since = self._allowance
+        rate = self.config.max_rate
+        left = min(max(rate, 1.0), left + (now - since) * rate)
+        self._allowance = (left - 1.0 if left >= 1.0 else left, now)
+        return left >= 1.0
+
+    def _on_close(self, close: Close) -> None:
+        if self.state is State.CLOSING:
+            self.end(*self.farewell())
+        else:
+            self.transport.write(encode_close(close.code))
+            exit_reason = NORMAL if close.code in _NORMAL_CLOSES else CONNECTION_LOST
+            self.end(exit_reason, close.reason or exit_reason, close.code)
+        if self.transport.unsent:
+            return  # on_flushed() or the wheel will finish
+        self.finish()
+
+    # -- to the client ---------------------------------------------------------------
+
+    def deliver(self, message: Message) -> bool:
+        """Forward a message to the client, or obey it."""
+        if self.state > State.OPEN:
+            return False
+        topic = message.topic
+        try:
+            if topic == WS_SEND:
+                self._write(self.frames.raw(message))
+            elif topic == WS_CLOSE:
+                self._close(message.payload)
+            elif topic == WS_CONTROL:
+                self.control(message.payload)
+            else:
+                self._write(self.frames.wrapped(message))
+        except (TypeError, ValueError, LookupError, RecursionError, ConfigurationError) as error:
+            # The sender's mistake: it is told in the log, the connection lives.
+            log_soon(
+                log, logging.ERROR, "%s: bad %s from %s: %s", self.pid, topic, message.sender, error
+            )
+        return True
+
+    def _write(self, frame: bytes) -> None:
+        config = self.config
+        if config.idle_timeout:
+            self.last_active = self.wheel.clock()
+        unsent = self.transport.unsent
+        if unsent and self.state is State.OPEN and unsent + len(frame) > config.max_backlog > 0:
+            log_soon(log, logging.WARNING, "%s reads too slowly, %d unsent", self.pid, unsent)
+            self.transport.discard_unsent()
+            self._fail(_GOODBYES[SLOW_CONSUMER])
+            return
+        self.transport.write(frame)
+
+    def _close(self, payload: Any) -> None:
+        code, reason = CLOSE_NORMAL, payload
+        if isinstance(payload, Mapping):
+            code, reason = payload.get("code", CLOSE_NORMAL), payload.get("reason")
+        reason = "" if reason is None else reason
+        if not isinstance(reason, str) or not isinstance(code, int):
+            raise TypeError(f'ws.close takes a reason, or {{"code", "reason"}}, got {payload!r}')
+        if not is_close_code(code):
+            log_soon(log, logging.ERROR, "%s: close code %d may not be sent", self.pid, code)
+            code = CLOSE_INTERNAL_ERROR
+        self.close(Goodbye(NORMAL, code, reason))
+
+    # -- ending ----------------------------------------------------------------------
+
+    def close(self, goodbye: Goodbye) -> None:
+        """Send a close frame after everything queued, and wait for the client's."""
+        if self.state > State.OPEN:
+            return
+        self._goodbye = (
+            goodbye.exit_reason,
+            cut_reason(goodbye.text).decode() or goodbye.exit_reason,
+            goodbye.code,
+        )
+        self.transport.write(encode_close(goodbye.code, goodbye.text))
+        self.state = State.CLOSING
+        self.transport.resume()  # however busy the target is: the client's close frame is ours
+        self.wheel.schedule(self, self.wheel.clock() + CLOSE_TIMEOUT_SECONDS)
+
+    def _fail(self, goodbye: Goodbye) -> None:
+        """Send a close frame and end at once: this client is not waited for."""
+        if self.state is State.CLOSING:
+            self.end(*self.farewell())
+            self.finish()
+            return
+        self.transport.write(encode_close(goodbye.code, goodbye.text))
+        self.end(goodbye.exit_reason, goodbye.exit_reason, goodbye.code)
+        if not self.transport.unsent:
+            self.on_flushed()
+
+    def on_flushed(self) -> None:
+        """The last bytes are with the kernel: let the client read them before the end."""
+        if self.state is State.LINGERING:
+            # Closing with unread input would reset the connection and lose the close frame.
+            self.transport.shutdown_write()
+            self.transport.resume()
+
+    def farewell(self) -> tuple[str, str, int]:
+        """Return exit reason, leave reason and code of the goodbye under way."""
+        assert self._goodbye is not None  # set before the state is CLOSING
+        return self._goodbye
+
+    def drain(self) -> None:
+        """Say goodbye: the server stops."""
+        self.close(_GOODBYES[SHUTDOWN])
+
+    def on_idle(self) -> None:
+        """Nothing has happened for `idle_timeout`."""
+        self.close(_GOODBYES[IDLE_TIMEOUT])
+
+    def on_target_down(self, reason: str) -> None:
+        """Say goodbye: the target has ended."""
+        crash = Goodbye(reason, CLOSE_INTERNAL_ERROR, TARGET_FAILED)
+        self.close(_GOODBYES[reason] if reason in (NORMAL, NOCONNECTION) else crash)
+
+    def on_linked_death(self, reason: str) -> None:
+        """Say goodbye: a linked process has died."""
+        self.close(Goodbye(reason, CLOSE_INTERNAL_ERROR, "linked process failed"))
+
+    def cancel(self, sender: PID | None = None, reason: str | None = None) -> None:
+        """Say goodbye: somebody asks for it."""
+        self.close(Goodbye(CANCELLED, CLOSE_GOING_AWAY, reason or ""))
+
+    # -- time ------------------------------------------------------------------------
+
+    def next_due(self) -> float:
+        """Return when something is due next: a ping, or what every session has."""
+        due = super().next_due()
+        return min(due, self.ping_due) if self.config.ping_interval else due
+
+    def tick(self, now: float) -> None:
+        """Ping, or notice that nobody answers."""
+        interval = self.config.ping_interval
+        if interval and now >= self.ping_due:
+            if now - self.last_seen >= interval * PING_INTERVALS_UNTIL_GONE:
+                self._fail(_GOODBYES[PING_TIMEOUT])
+                self.finish()
+                return
+            self.ping_due = now + interval
+            self._write(encode_frame(OP_PING, b""))
+        super().tick(now)
+
+    def control(self, payload: Any) -> None:
+        """Change the configuration of the living connection."""
+        super().control(payload)
+        self._parser.max_message_size = self.config.max_message_size
+        self.ping_due = self.wheel.clock() + self.config.ping_interval
+        self.reschedule()

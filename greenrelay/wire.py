@@ -1,0 +1,86 @@
+"""Names and numbers that other programs see: headers, topics, codes, defaults.
+
+Two rules: nothing here is computed, and every number has its source or reason.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Response headers by which a view asks for a relay.
+WS_RELAY_HEADER: Final = "X-WS-Relay"
+SSE_RELAY_HEADER: Final = "X-SSE-Relay"
+
+# Topics a connection sends to its target.
+WS_JOIN: Final = "ws.join"
+WS_LEAVE: Final = "ws.leave"
+WS_HEARTBEAT: Final = "ws.heartbeat"
+WS_MESSAGE: Final = "ws.message"
+
+# Topics a connection obeys instead of forwarding.
+WS_SEND: Final = "ws.send"
+WS_CLOSE: Final = "ws.close"
+WS_CONTROL: Final = "ws.control"
+
+# Hosts in the PIDs of connections, and the default one of processes.
+HOST_PROCESS: Final = "proc"
+HOST_WEBSOCKET: Final = "ws"
+
+# Exit reasons. The first six are Erlang's; the rest name how a connection can end.
+NORMAL: Final = "normal"
+SHUTDOWN: Final = "shutdown"
+KILLED: Final = "killed"
+NOPROC: Final = "noproc"
+NOCONNECTION: Final = "noconnection"
+CANCELLED: Final = "cancelled"
+CONNECTION_LOST: Final = "connection_lost"
+PROTOCOL_ERROR: Final = "protocol_error"
+MESSAGE_TOO_BIG: Final = "message_too_big"
+SLOW_CONSUMER: Final = "slow_consumer"
+PING_TIMEOUT: Final = "ping_timeout"
+IDLE_TIMEOUT: Final = "idle_timeout"
+RATE_LIMITED: Final = "rate_limited"
+
+# A leave that is no end: the connection moved to another target.
+TRANSFERRED: Final = "transferred"
+
+# Close codes. Source: RFC 6455 §7.4.1 and the IANA WebSocket Close Code registry.
+CLOSE_NORMAL: Final = 1000
+CLOSE_GOING_AWAY: Final = 1001
+CLOSE_PROTOCOL_ERROR: Final = 1002
+CLOSE_NO_STATUS: Final = 1005
+CLOSE_ABNORMAL: Final = 1006
+CLOSE_INVALID_DATA: Final = 1007
+CLOSE_POLICY: Final = 1008
+CLOSE_TOO_BIG: Final = 1009
+CLOSE_INTERNAL_ERROR: Final = 1011
+CLOSE_SERVICE_RESTART: Final = 1012
+CLOSE_TRY_AGAIN: Final = 1013
+
+# Texts in close frames that clients may match on.
+TARGET_EXITED: Final = "target process exited"
+TARGET_FAILED: Final = "target process failed"
+
+# A control frame holds 125 bytes, two of them the code. Source: RFC 6455 §5.5.
+MAX_CLOSE_REASON_BYTES: Final = 123
+
+# How long a peer may take to answer a close frame before the socket is cut.
+CLOSE_TIMEOUT_SECONDS: Final = 5.0
+
+# Limits and their defaults; 0 is off.
+MAX_MESSAGE_BYTES: Final = 1024 * 1024
+MAX_BACKLOG_BYTES: Final = 1024 * 1024
+PING_INTERVAL_SECONDS: Final = (
+    25.0  # below the 30 s after which mobile carriers drop idle NAT entries
+)
+PING_INTERVALS_UNTIL_GONE: Final = 2
+MAX_MAILBOX_MESSAGES: Final = 10_000
+
+# One read of a connection; then it is the next connection's turn.
+READ_BYTES: Final = 64 * 1024
+
+# The server's guards around a request head.
+HEAD_TIMEOUT_SECONDS: Final = 10.0
+MAX_HEAD_BYTES: Final = 64 * 1024
+KEEP_ALIVE_SECONDS: Final = 75.0  # longer than the 60 s for which common proxies keep a connection
+DRAIN_SECONDS: Final = 10.0
