@@ -18,7 +18,6 @@ import simplejson
 from greenrelay.frames import OP_BINARY, OP_TEXT, encode_frame
 from greenrelay.message import Message
 from greenrelay.pid import PID
-from greenrelay.wire import WS_SEND
 
 
 class FrameCache:
@@ -29,24 +28,27 @@ class FrameCache:
     nothing to encode again, but comparing long ones for nothing would.
     """
 
-    __slots__ = ("_frame", "_key", "_topic")
+    __slots__ = ("_data", "_topic", "frame", "message")
 
     def __init__(self) -> None:
+        self.frame = b""
+        """The last frame."""
+        self.message: Message | None = None
+        """The message it was made of."""
         self._topic = ""
-        self._key: object = None
-        self._frame = b""
+        self._data: object = None
 
     def raw(self, message: Message) -> bytes:
         """Return the frame that a `ws.send` asks for.
 
         Raises:
-            ValueError, TypeError: the payload is not `{"type": "text"|"binary", "data": …}`.
+            LookupError, TypeError: the payload is not `{"type": "text"|"binary", "data": …}`.
         """
         payload = message.payload
         data = payload["data"]
-        if data is self._key and self._topic == WS_SEND:
-            return self._frame
         kind = payload["type"]
+        if data is self._data and self._topic == kind:
+            return self.frame
         if kind == "text" and isinstance(data, str):
             frame = encode_frame(OP_TEXT, data.encode())
         elif kind == "binary" and isinstance(data, (bytes, bytearray, memoryview)):
@@ -56,8 +58,8 @@ class FrameCache:
                 'ws.send takes {"type": "text", "data": str} or {"type": "binary", "data": bytes}, '
                 f"got type {kind!r} with {type(data).__name__}"
             )
-        if isinstance(data, (str, bytes)):
-            self._topic, self._key, self._frame = WS_SEND, data, frame
+        self.frame, self.message, self._topic = frame, message, kind
+        self._data = data if isinstance(data, (str, bytes)) else None
         return frame
 
     def wrapped(self, message: Message) -> bytes:
@@ -67,15 +69,16 @@ class FrameCache:
             ValueError, TypeError: the payload is not JSON.
         """
         topic, payload = message.topic, message.payload
-        key = payload if isinstance(payload, (str, bytes)) else message
-        if key is self._key and topic == self._topic:
-            return self._frame
+        if payload is self._data and self._topic == "=" + topic:
+            return self.frame
         if isinstance(payload, (bytes, bytearray, memoryview)):
             encoded = base64.b64encode(payload).decode()
             frame = encode_frame(OP_BINARY, encode_json({"topic": topic, "data": encoded}))
         else:
             frame = encode_frame(OP_TEXT, encode_json({"topic": topic, "data": payload}))
-        self._topic, self._key, self._frame = topic, key, frame
+        self.frame, self.message, self._topic = frame, message, "=" + topic
+        # Anything else could have changed until it is sent again.
+        self._data = payload if isinstance(payload, (str, bytes)) else None
         return frame
 
 

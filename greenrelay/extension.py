@@ -64,7 +64,7 @@ class GreenRelay:
         if "greenrelay" in app.extensions:
             raise ConfigurationError("this app has a GreenRelay already; call init_app() once")
         settings = read_settings(app)
-        node = self._node or default_node(settings["GREENRELAY_NODE"])
+        node = default_node(settings["GREENRELAY_NODE"]) if self._node is None else self._node
         middleware = RelayMiddleware(
             app.wsgi_app,
             node=node,

@@ -11,7 +11,7 @@ checked while it arrives, not when it is complete; the only exception is
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from greenrelay.errors import ProtocolError
@@ -40,6 +40,7 @@ _LENGTH: Final = 0x7F
 _LENGTH_16: Final = 126
 _LENGTH_64: Final = 127
 _MASK_BYTES: Final = 4
+_SHORT_HEADER: Final = 2 + _MASK_BYTES
 _MAX_CONTROL_BYTES: Final = 125  # §5.5
 
 # What may follow what (§5.4): data opcodes outside a fragmented message, and inside one.
@@ -91,14 +92,30 @@ class FrameParser:
         self._pending = b""  # a header or a control frame that is still incomplete
         self._open: _OpenMessage | None = None  # a message that takes more than one piece
 
-    def feed(self, data: bytes) -> Iterator[FrameEvent]:
-        """Yield what `data` completes, in order.
+    def feed(self, data: bytes) -> Iterable[FrameEvent]:
+        """Return what `data` completes, in order.
 
-        Exhaust the iterator before the next call, or never call again.
+        Exhaust the iterable before the next call, or never call again.
 
         Raises:
-            ProtocolError: fail the connection with its `close_code`.
+            ProtocolError: fail the connection with its `close_code`. The iterable
+                raises it too, after what came before the fault.
         """
+        size = len(data) - _SHORT_HEADER
+        if (
+            self._open is None
+            and not self._pending
+            and 0 <= size < _LENGTH_16
+            and data[1] == _MASKED | size
+            and (data[0] == _FIN | OP_TEXT or data[0] == _FIN | OP_BINARY)
+            and (size <= self.max_message_size or not self.max_message_size)
+        ):
+            # Nine of ten reads are just this: one whole, short message.
+            payload = apply_mask(data[6:], data[2:6])
+            return (payload if data[0] & OP_BINARY else _decode(payload),)
+        return self._parse(data)
+
+    def _parse(self, data: bytes) -> Iterator[FrameEvent]:
         position = 0
         message = self._open
         if message is not None and message.remaining:
@@ -124,7 +141,8 @@ class FrameParser:
                 yield _control_event(opcode, _unmask(data, start, stop))
                 position = stop
             elif stop <= end and first & _FIN and opcode != OP_CONT:
-                yield _whole_message(opcode, _unmask(data, start, stop))
+                payload = _unmask(data, start, stop)
+                yield payload if opcode == OP_BINARY else _decode(payload)
                 position = stop
             else:
                 message = self._open_message(opcode)
@@ -270,9 +288,7 @@ def _unmask(data: bytes, start: int, stop: int) -> bytes:
     return apply_mask(data[start:stop], data[start - _MASK_BYTES : start])
 
 
-def _whole_message(opcode: int, payload: bytes) -> str | bytes:
-    if opcode == OP_BINARY:
-        return payload
+def _decode(payload: bytes) -> str:
     try:
         return payload.decode()
     except UnicodeDecodeError:

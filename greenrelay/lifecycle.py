@@ -18,7 +18,7 @@ import gevent
 from greenlet import getcurrent, greenlet
 
 from greenrelay.mailbox import ChannelClosed, Mailbox, Turn
-from greenrelay.message import Cancel, Exit, LinkDown, Message
+from greenrelay.message import Cancel, Exit, LinkDown
 from greenrelay.pid import PID
 from greenrelay.wire import CANCELLED, KILLED, NORMAL
 
@@ -61,6 +61,7 @@ class Process:
         "_has_begun",
         "_kwargs",
         "_on_end",
+        "deliver",
         "greenlet",
         "has_ended",
         "mailbox",
@@ -84,6 +85,8 @@ class Process:
         self._on_end = on_end
         self._has_begun = False
         self.mailbox = mailbox
+        self.deliver = mailbox.put
+        """Take a message; `False`: it takes none any more. The mailbox's own: one call less."""
         self.greenlet = ProcessGreenlet(self._run, gevent.get_hub())
         self.greenlet.process = self
         self.has_ended = False
@@ -96,6 +99,7 @@ class Process:
         """The node it lives on; set by the node."""
         mailbox.owner = self.greenlet
         mailbox.turn = turn
+        mailbox.refresh()
 
     def __repr__(self) -> str:
         return f"<Process {self.pid} {getattr(self._function, '__qualname__', self._function)}>"
@@ -105,10 +109,6 @@ class Process:
         gevent.get_hub().loop.run_callback(self._begin)
 
     # -- what others may do to it; none of it blocks ---------------------------
-
-    def deliver(self, message: Message) -> bool:
-        """Put a message into the mailbox; `False`: it does not take any more."""
-        return self.mailbox.put(message)
 
     def on_exit(self, exit: Exit) -> None:
         """Take the news that a monitored process has ended."""
@@ -139,6 +139,7 @@ class Process:
         if self.has_ended or self.mailbox.doom is not None:
             return
         self.mailbox.doom = ProcessExit(reason)
+        self.mailbox.refresh()
         if getcurrent() is self.greenlet:
             raise self.mailbox.doom
         if self._has_begun:

@@ -63,9 +63,16 @@ class Channel(Generic[Item]):
 
     def __iter__(self) -> Iterator[Item]:
         """Yield items until the process is cancelled or terminated."""
-        while not (self.is_closed and not self._items):
+        mailbox = self._mailbox
+        items = self._items
+        while True:
+            if items and mailbox.is_plain:
+                yield items.popleft()
+                continue
+            if self.is_closed and not items:
+                return
             try:
-                taken = self._mailbox.take((self,), None)
+                taken = mailbox.take((self,), None)
             except ChannelClosed:
                 return
             assert taken is not None  # without a time-out, take() returns with an item
@@ -105,10 +112,13 @@ class Mailbox:
         "_is_waiting",
         "_is_waking",
         "_listeners",
+        "_loop",
+        "_mark",
         "doom",
         "has_events",
         "inbox",
-        "max_messages",
+        "is_full",
+        "is_plain",
         "owner",
         "turn",
     )
@@ -119,8 +129,13 @@ class Mailbox:
         self._listeners: dict[str, Channel[Message]] | None = None
         self._is_waiting = False
         self._is_waking = False
-        self._drained: dict[Any, Callable[[], None]] | None = None
-        self.max_messages = max_messages
+        self._drained: dict[Any, Callable[[], None]] = {}
+        self._mark = max_messages or float("inf")
+        self._loop = gevent.get_hub().loop
+        self.is_full = False
+        """Whether the high mark was reached, and it has not drained to half of it since."""
+        self.is_plain = True
+        """Whether a take is nothing but taking: no turn, no doom, nobody waits for draining."""
         self.owner: greenlet | None = None
         """The greenlet that may take; set before its first step."""
         self.turn: Turn | None = None
@@ -146,7 +161,13 @@ class Mailbox:
             channel = self._listeners.get(message.topic, channel)
         if channel.is_closed:
             return False
-        self._append(channel, message)
+        items = channel._items
+        items.append(message)
+        if channel._is_awaited and not self._is_waking:
+            self._schedule_wake()
+        if len(items) >= self._mark or (self._listeners and len(self) >= self._mark):
+            self.is_full = True
+            self.is_plain = False
         return True
 
     def put_event(self, event: Event) -> None:
@@ -160,7 +181,7 @@ class Mailbox:
 
     def _schedule_wake(self) -> None:
         self._is_waking = True
-        gevent.get_hub().loop.run_callback(self._wake)
+        self._loop.run_callback(self._wake)
 
     def _wake(self) -> None:
         # A wake-up that comes late, after a time-out or an exception, finds nobody waiting.
@@ -186,6 +207,8 @@ class Mailbox:
             raise NotAProcess("only the process that owns this channel can receive from it")
         if self.doom is not None:
             raise self.doom
+        if self.is_plain and len(channels) == 1 and channels[0]._items:
+            return channels[0], channels[0]._items.popleft()
         if self.turn is None:
             return self._take(channels, timeout)
         self.turn.leave()
@@ -216,6 +239,8 @@ class Mailbox:
         for channel in channels:
             channel._is_awaited = True
         hub = gevent.get_hub()
+        while self._drained:
+            self._report_drained()  # nothing is left to take, so nobody need wait
         try:
             while True:
                 self._is_waiting = True
@@ -233,8 +258,8 @@ class Mailbox:
         for channel in channels:
             if channel._items:
                 item = channel._items.popleft()
-                if self._drained is not None:
-                    self._report_drained()
+                if self.is_full or self._drained:
+                    self._look_at_mark()
                 return channel, item
         if any(channel.is_closed for channel in channels):
             raise ChannelClosed
@@ -277,23 +302,28 @@ class Mailbox:
 
     # -- backpressure ----------------------------------------------------------
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the high mark is reached; 0 as a mark is never reached."""
-        return len(self) >= self.max_messages > 0
-
     def on_drained(self, key: object, call: Callable[[], None]) -> None:
         """Have `call` called once, when the mailbox has drained to half its mark."""
-        if self._drained is None:
-            self._drained = {}
         self._drained[key] = call
+        self.is_plain = False
 
     def forget_drained(self, key: object) -> None:
-        if self._drained is not None:
-            self._drained.pop(key, None)
+        """Do not call; a key that is not there is no error."""
+        self._drained.pop(key, None)
+
+    def _look_at_mark(self) -> None:
+        if len(self) <= self._mark // 2:
+            self.is_full = False
+            self._report_drained()
 
     def _report_drained(self) -> None:
-        if self._drained and len(self) <= self.max_messages // 2:
-            calls, self._drained = self._drained, None
-            for call in calls.values():
-                call()
+        # One for each message taken: a thousand at once would fill the mailbox in one turn.
+        if self._drained:
+            self._drained.pop(next(iter(self._drained)))()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Find out whether a take is plain again; call it when `turn` or `doom` is set."""
+        self.is_plain = (
+            self.turn is None and self.doom is None and not self.is_full and not self._drained
+        )

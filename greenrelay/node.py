@@ -228,7 +228,9 @@ class Node:
         lookup = self.registry.lookup
         taken = 0
         for pid in pids:
-            entity = find(pid) or find(lookup(pid) or "")
+            entity = find(pid)
+            if entity is None:
+                entity = find(lookup(pid) or "")
             if entity is not None and entity.deliver(message):
                 taken += 1
         return taken

@@ -152,7 +152,7 @@ class Session:
         """Tell whether the target has enough to do; reading resumes when it has drained."""
         target = self._target
         if target is None or not target.is_full or self.state is not State.OPEN:
-            return False
+            return False  # in CLOSING, the client's close frame must get through
         mailbox = getattr(target, "mailbox", None)
         if mailbox is not None:
             mailbox.on_drained(self.pid, self.transport.resume)

@@ -242,9 +242,11 @@ class ServedApp:
         options: further arguments of `RelayServer`.
     """
 
+    server_class: Any = RelayServer
+
     def __init__(self, app: Any, **options: Any) -> None:
         options = {"log": None, **options}
-        self.server = RelayServer(("127.0.0.1", 0), app, **options)
+        self.server = self.server_class(("127.0.0.1", 0), app, **options)
         self.node: Node = find_node(app)
         """Where the app's connections and processes live."""
         self.server.start()

@@ -1,6 +1,6 @@
 """A connection's socket on the hub: a read watcher, and a bounded write buffer.
 
-    readable ─► recv, once, at most 64 KiB ─► receiver.on_bytes(data)
+    readable ─► recv, once, at most 65 KiB ─► receiver.on_bytes(data)
     write(data) ─► send, once; what does not fit waits ─► flushed when writable
 
 Two rules: nothing here blocks or switches; after `close()` the receiver hears
@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import gevent
 
 from greenrelay.logs import log_soon
-from greenrelay.wire import READ_BYTES
+from greenrelay.wire import READ_BYTES, SHORT_READ_BYTES
 
 _READ = 1  # libev's EV_READ and EV_WRITE
 _WRITE = 2
@@ -32,9 +32,6 @@ log = logging.getLogger("greenrelay")
 
 class Receiver(Protocol):
     """Who gets the bytes."""
-
-    def is_choked(self) -> bool:
-        """Tell whether reading should pause; the receiver then calls `resume()` itself."""
 
     def on_bytes(self, data: bytes) -> None:
         """Take what has arrived; never empty."""
@@ -59,6 +56,8 @@ class Transport:
         "_buffer",
         "_is_corked",
         "_is_reading",
+        "_pending",
+        "_read_size",
         "_reader",
         "_receiver",
         "_sock",
@@ -69,10 +68,12 @@ class Transport:
 
     def __init__(self, sock: Any, receiver: Receiver, head: bytes) -> None:
         self._sock = sock
+        self._pending: Callable[[], int] | None = getattr(sock, "pending", None)
         self._receiver: Receiver | None = receiver
         self._reader: Any = None
         self._writer: Any = None
         self._is_reading = False
+        self._read_size = SHORT_READ_BYTES
         self._is_corked = True
         self._buffer: deque[bytes | memoryview] | None = deque((head,))
         self.unsent = len(head)
@@ -120,26 +121,28 @@ class Transport:
         receiver = self._receiver
         if receiver is None or not self._is_reading:
             return  # closed or paused by another callback of the same turn
-        if receiver.is_choked():
-            self.pause()
-            return
         try:
-            data = self._sock.recv(READ_BYTES)
+            data = self._sock.recv(self._read_size)
         except _WOULD_BLOCK:
             return
         except OSError:
             data = b""  # a reset is an end like any other: the receiver knows what was missing
         if data:
+            size = len(data)
+            if size == self._read_size:
+                self._read_size = READ_BYTES
+            elif size < SHORT_READ_BYTES:
+                self._read_size = SHORT_READ_BYTES
             self._give(data)
-            self._read_pending()
+            if self._pending is not None:
+                self._read_pending()
         else:
             self.pause()
             receiver.on_eof()
 
     def _read_pending(self) -> None:
         # TLS decrypts whole records: what is decrypted already wakes no watcher.
-        pending = getattr(self._sock, "pending", None)
-        if pending is not None and self._is_reading and pending():
+        if self._pending is not None and self._is_reading and self._pending():
             gevent.get_hub().loop.run_callback(self._on_readable)
 
     def _give(self, data: bytes) -> None:
@@ -242,7 +245,7 @@ class Transport:
             if watcher is not None:
                 watcher.stop()
                 watcher.close()
-        self._reader = self._writer = self._buffer = None
+        self._reader = self._writer = self._buffer = self._pending = None
         self.unsent = 0
         self._is_reading = False
         try:

@@ -143,7 +143,7 @@ class WebSocketSession(Session):
             too_big = error.close_code == CLOSE_TOO_BIG
             exit_reason = MESSAGE_TOO_BIG if too_big else PROTOCOL_ERROR
             self._fail(Goodbye(exit_reason, error.close_code, error.reason))
-        if self.is_choked():
+        if self._target is not None and self._target.is_full and self.is_choked():
             self.transport.pause()
 
     def _on_message(self, data: str | bytes, now: float) -> None:
@@ -184,16 +184,20 @@ class WebSocketSession(Session):
         """Forward a message to the client, or obey it."""
         if self.state > State.OPEN:
             return False
+        frames = self.frames
+        if message is frames.message:  # a broadcast
+            self._write(frames.frame)
+            return True
         topic = message.topic
         try:
             if topic == WS_SEND:
-                self._write(self.frames.raw(message))
+                self._write(frames.raw(message))
             elif topic == WS_CLOSE:
                 self._close(message.payload)
             elif topic == WS_CONTROL:
                 self.control(message.payload)
             else:
-                self._write(self.frames.wrapped(message))
+                self._write(frames.wrapped(message))
         except (TypeError, ValueError, LookupError, RecursionError, ConfigurationError) as error:
             # The sender's mistake: it is told in the log, the connection lives.
             log_soon(
@@ -202,16 +206,18 @@ class WebSocketSession(Session):
         return True
 
     def _write(self, frame: bytes) -> None:
-        config = self.config
-        if config.idle_timeout:
+        if self.config.idle_timeout:
             self.last_active = self.wheel.clock()
         unsent = self.transport.unsent
-        if unsent and self.state is State.OPEN and unsent + len(frame) > config.max_backlog > 0:
+        if unsent and self._is_beyond_backlog(unsent + len(frame)):
             log_soon(log, logging.WARNING, "%s reads too slowly, %d unsent", self.pid, unsent)
             self.transport.discard_unsent()
             self._fail(_GOODBYES[SLOW_CONSUMER])
             return
         self.transport.write(frame)
+
+    def _is_beyond_backlog(self, size: int) -> bool:
+        return self.state is State.OPEN and size > self.config.max_backlog > 0
 
     def _close(self, payload: Any) -> None:
         code, reason = CLOSE_NORMAL, payload
@@ -290,17 +296,20 @@ class WebSocketSession(Session):
     def next_due(self) -> float:
         """Return when something is due next: a ping, or what every session has."""
         due = super().next_due()
-        return min(due, self.ping_due) if self.config.ping_interval else due
+        interval = self.config.ping_interval
+        if interval:
+            due = min(due, self.ping_due, self.last_seen + interval * PING_INTERVALS_UNTIL_GONE)
+        return due
 
     def tick(self, now: float) -> None:
         """Ping, or notice that nobody answers."""
         interval = self.config.ping_interval
+        if interval and now >= self.last_seen + interval * PING_INTERVALS_UNTIL_GONE:
+            self._fail(_GOODBYES[PING_TIMEOUT])
+            self.finish()
+            return
         if interval and now >= self.ping_due:
-            if now - self.last_seen >= interval * PING_INTERVALS_UNTIL_GONE:
-                self._fail(_GOODBYES[PING_TIMEOUT])
-                self.finish()
-                return
-            self.ping_due = now + interval
+            self.ping_due = max(self.ping_due + interval, now)
             self._write(encode_frame(OP_PING, b""))
         super().tick(now)
 

@@ -76,8 +76,12 @@ PING_INTERVAL_SECONDS: Final = (
 PING_INTERVALS_UNTIL_GONE: Final = 2
 MAX_MAILBOX_MESSAGES: Final = 10_000
 
-# One read of a connection; then it is the next connection's turn.
-READ_BYTES: Final = 64 * 1024
+# One read of a busy connection; then it is the next connection's turn. A message of
+# 64 KiB and its header fit.
+READ_BYTES: Final = 65 * 1024
+# One read of a connection whose last one was short: allocating 64 KiB for 40 bytes
+# costs 0.7 µs, a fifth of the read.
+SHORT_READ_BYTES: Final = 4 * 1024
 
 # The server's guards around a request head.
 HEAD_TIMEOUT_SECONDS: Final = 10.0
