@@ -46,6 +46,10 @@ class AppTurn:
         if context is not None:
             context.pop(None)
 
+    def fresh(self) -> AppTurn:
+        """Return the same for another process."""
+        return AppTurn(self._app)
+
     def _is_untouched(self, context: Any) -> bool:
         return not (
             vars(context.g)

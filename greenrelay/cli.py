@@ -14,8 +14,8 @@ import click
 import gevent
 from werkzeug._reloader import run_with_reloader
 
+from greenrelay.current import default_node
 from greenrelay.drain import drain
-from greenrelay.process import default_node
 from greenrelay.server import RelayServer, find_node
 from greenrelay.wire import DRAIN_SECONDS
 

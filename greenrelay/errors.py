@@ -6,6 +6,7 @@
     ├── ProtocolError             the peer's: bytes that break RFC 6455, with the close code
     ├── InvalidPID                the caller's: a text that is not a PID
     ├── NotAProcess               the caller's: the call needs a process around it
+    ├── NotACall                  the caller's: nobody waits for this reply
     ├── NameNotRegistered         the caller's: nobody holds the name
     ├── NameTaken                 the caller's: somebody else holds the name
     ├── CallTimeout               nobody's: the callee took too long
@@ -71,6 +72,10 @@ class InvalidPID(GreenRelayError, ValueError):
 
 class NotAProcess(GreenRelayError, RuntimeError):
     """Call this inside a process; the text says how to start one."""
+
+
+class NotACall(GreenRelayError, RuntimeError):
+    """Reply to messages of `call()` only; answer others with `send()`."""
 
 
 class NameNotRegistered(GreenRelayError, LookupError):

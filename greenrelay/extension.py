@@ -21,13 +21,14 @@ from flask import Flask, Response, current_app
 
 from greenrelay.appcontext import AppTurn
 from greenrelay.config import nearest, relay_config
+from greenrelay.current import default_node, on_node
 from greenrelay.errors import ConfigurationError
 from greenrelay.middleware import RelayMiddleware
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
-from greenrelay.process import default_node, on_node, spawn
 from greenrelay.routing import accept_upgrades
+from greenrelay.spawning import spawn
 from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS, WS_RELAY_HEADER
 
 # What the app's configuration may hold, and what stands in for what it does not.

@@ -166,15 +166,15 @@ class FrameParser:
             if start > end:
                 return None
             length = int.from_bytes(data[start - 2 : start], "big")
-            self._check_length(length, minimum=_LENGTH_16)
+            _check_form(length, minimum=_LENGTH_16)
         elif length == _LENGTH_64:
             start += 8
             if start > end:
                 return None
             length = int.from_bytes(data[start - 8 : start], "big")
-            self._check_length(length, minimum=1 << 16)
-        else:
-            self._check_length(length, minimum=0)
+            _check_form(length, minimum=1 << 16)
+        if first & _OPCODE not in _CONTROL:  # those are bounded, and no part of a message
+            self._check_size(length)
         start += _MASK_BYTES
         if start > end:
             return None
@@ -194,11 +194,7 @@ class FrameParser:
         elif opcode not in (_MAY_START if self._open is None else _MAY_CONTINUE):
             raise ProtocolError(CLOSE_PROTOCOL_ERROR, f"opcode {opcode:#x} is out of place")
 
-    def _check_length(self, length: int, minimum: int) -> None:
-        if length < minimum:
-            raise ProtocolError(CLOSE_PROTOCOL_ERROR, "the length is not minimally encoded")
-        if length >> 63:
-            raise ProtocolError(CLOSE_PROTOCOL_ERROR, "the length's highest bit is set")
+    def _check_size(self, length: int) -> None:
         size = length if self._open is None else length + len(self._open.payload)
         if size > self.max_message_size > 0:
             raise ProtocolError(
@@ -282,6 +278,13 @@ def cut_reason(reason: str) -> bytes:
 def is_close_code(code: int) -> bool:
     """Tell whether an endpoint may put `code` into a close frame."""
     return code in _CLOSE_CODES or code in _PRIVATE_CLOSE_CODES
+
+
+def _check_form(length: int, minimum: int) -> None:
+    if length < minimum:
+        raise ProtocolError(CLOSE_PROTOCOL_ERROR, "the length is not minimally encoded")
+    if length >> 63:
+        raise ProtocolError(CLOSE_PROTOCOL_ERROR, "the length's highest bit is set")
 
 
 def _unmask(data: bytes, start: int, stop: int) -> bytes:

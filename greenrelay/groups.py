@@ -35,6 +35,10 @@ class Groups:
         """Return the members in the order in which they joined."""
         return list(self._members.get(group, ()))
 
+    def groups(self, pid: PID) -> frozenset[str]:
+        """Return the groups that `pid` is in."""
+        return frozenset(self._groups.get(pid, ()))
+
     def remove(self, pid: PID) -> None:
         """Let a process that has ended leave all its groups."""
         for group in tuple(self._groups.get(pid, ())):

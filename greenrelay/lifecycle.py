@@ -147,6 +147,25 @@ class Process:
         else:
             self._end(reason)
 
+    def info(self) -> dict[str, Any]:
+        """Return what it knows about itself; see `process.info()`."""
+        return {
+            "uptime": time.time() - self.started_at,
+            "mailbox": len(self.mailbox),
+            "monitors": [ref.pid for ref in self.monitors or ()],
+            "function": self._where(),
+        }
+
+    def _where(self) -> str:
+        """Return the innermost function that is not greenrelay's or gevent's own."""
+        frame = self.greenlet.gr_frame
+        while frame is not None:
+            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            if package not in ("greenrelay", "gevent"):
+                return f"{frame.f_globals.get('__name__')}:{frame.f_code.co_name}"
+            frame = frame.f_back
+        return f"{self._function.__module__}:{getattr(self._function, '__qualname__', '?')}"
+
     @property
     def is_full(self) -> bool:
         """Whether connections should stop reading for it."""

@@ -53,6 +53,10 @@ class Channel(Generic[Item]):
     def receive(self, timeout: float | None = None) -> Item | None:
         """Return the next item, waiting for it; `None` when `timeout` seconds have passed.
 
+        `None` never means "cancelled": when the process has been cancelled and the
+        channel is empty, the process ends here, with reason `cancelled`, after its
+        `finally` blocks. (A loop that takes `None` for "idle" would spin otherwise.)
+
         Switches: yes, if there is none yet.
 
         Raises:
@@ -90,6 +94,9 @@ class Turn(Protocol):
 
     def close(self) -> None:
         """End the last turn: the process ends."""
+
+    def fresh(self) -> Turn:
+        """Return the same for another process."""
 
 
 class ChannelClosed(gevent.GreenletExit):

@@ -7,8 +7,9 @@ and frozen.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from greenrelay.errors import NotACall
 from greenrelay.pid import PID
 
 
@@ -38,8 +39,46 @@ class Message:
         self.payload = payload
         self.sender = sender
 
+    def reply(self, payload: Any = None) -> bool:
+        """Give the sender of a `call()` its reply; `False`: it does not wait any more.
+
+        Raises:
+            NotACall: the message came by `send()`; answer with `send(message.sender, …)`.
+        """
+        raise NotACall(
+            f"{self.topic!r} was sent, not called: nobody waits for a reply; "
+            "use process.send(message.sender, topic, payload)"
+        )
+
     def __repr__(self) -> str:
         return f"Message({self.topic!r}, {self.payload!r}, sender={self.sender!r})"
+
+
+class Replier(Protocol):
+    """Whoever brings a reply to its caller: a node."""
+
+    def deliver(self, pid: PID, message: Message) -> bool:
+        """Hand over a message; `False`: nobody is there."""
+
+
+class Request(Message):
+    """A message whose sender waits for `reply()`."""
+
+    __slots__ = ("_replier", "reply_to")
+
+    reply_to: PID
+    """Where the reply goes; gone when the caller does not wait any more."""
+
+    def __init__(
+        self, topic: str, payload: Any, sender: PID | None, replier: Replier, reply_to: PID
+    ) -> None:
+        super().__init__(topic, payload, sender)
+        self._replier = replier
+        self.reply_to = reply_to
+
+    def reply(self, payload: Any = None) -> bool:
+        """Give the caller its reply; `False`: it does not wait any more."""
+        return self._replier.deliver(self.reply_to, Message("@reply", payload))
 
 
 @dataclass(frozen=True, slots=True)

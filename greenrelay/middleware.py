@@ -23,6 +23,7 @@ import simplejson
 from werkzeug.wsgi import ClosingIterator
 
 from greenrelay.config import DEFAULT_LIMITS, Limits, parse_relay_header
+from greenrelay.current import default_node, on_node
 from greenrelay.dialect import FrameCache
 from greenrelay.errors import ConfigurationError, RefusedError
 from greenrelay.handshake import Headers, check_handshake, encode_head, upgrade_headers
@@ -31,7 +32,6 @@ from greenrelay.mailbox import Turn
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy, Verdict
 from greenrelay.pid import PID
-from greenrelay.process import default_node, on_node
 from greenrelay.session import Session
 from greenrelay.websocket import WebSocketSession
 from greenrelay.wheel import TimerWheel
@@ -136,7 +136,7 @@ class RelayMiddleware:
                 "(behind a proxy, name it in GREENRELAY_TRUSTED_PROXIES)",
             )
 
-    def _cancel_orphan(self, header: str, spawned: list[str]) -> None:
+    def _cancel_orphan(self, header: str, spawned: list[PID]) -> None:
         """Cancel a target that this request has spawned and that nobody is connected to."""
         try:
             target = PID.parse(simplejson.loads(header)["target_pid"])

@@ -10,20 +10,23 @@ blocks or switches; what ends leaves nothing behind.
 from __future__ import annotations
 
 import itertools
+import logging
 import os
-import pkgutil
-import re
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
+from greenrelay.entity import Entity, check_topic, default_name, resolve_target
+from greenrelay.errors import GreenRelayError, ProcessDown
 from greenrelay.groups import Groups
 from greenrelay.lifecycle import Process
+from greenrelay.logs import log_soon
 from greenrelay.mailbox import Mailbox, Turn
 from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.registry import Registry, check_name
+from greenrelay.timers import Timer
 from greenrelay.topology import Topology, Watcher
 from greenrelay.wire import (
     HOST_PROCESS,
@@ -34,32 +37,7 @@ from greenrelay.wire import (
     NORMAL,
 )
 
-
-class Entity(Protocol):
-    """What a node keeps under a PID. No method may block, switch or raise."""
-
-    @property
-    def pid(self) -> PID:
-        """Its address."""
-
-    @property
-    def is_full(self) -> bool:
-        """Whether connections should stop reading for it."""
-
-    def deliver(self, message: Message) -> bool:
-        """Take a message; `False`: it takes none any more."""
-
-    def on_exit(self, exit: Exit) -> None:
-        """Take the news that a monitored entity has ended."""
-
-    def on_link_down(self, news: LinkDown) -> None:
-        """Take the news that a linked entity has ended abnormally."""
-
-    def cancel(self, sender: PID | None, reason: str | None) -> None:
-        """Take the request to end."""
-
-    def kill(self, reason: str) -> None:
-        """End with `reason`."""
+log = logging.getLogger("greenrelay.node")
 
 
 class Node:
@@ -89,6 +67,7 @@ class Node:
         self._random = random
         self._entities: dict[str, Entity] = {}
         self._numbers = itertools.count(1)
+        self._timers: dict[PID, set[Timer]] = {}
         self.make_pid(HOST_PROCESS)  # a bad name is better refused now than at the first spawn
 
     # -- the table --------------------------------------------------------------
@@ -113,6 +92,24 @@ class Node:
         """Tell whether something lives under `pid`."""
         return pid in self._entities
 
+    def remove(self, entity: Entity) -> None:
+        """Take out what nobody watches."""
+        self._entities.pop(entity.pid, None)
+
+    def info(self, pid: PID) -> dict[str, Any] | None:
+        """Return what is known about an entity, `None` if it is dead."""
+        entity = self._entities.get(pid)
+        if entity is None:
+            return None
+        return {
+            "pid": entity.pid,
+            "names": sorted(self.registry.names(pid)),
+            "groups": sorted(self.groups.groups(pid)),
+            "links": sorted(self.topology.linked(pid)),
+            "watchers": len(self.topology.watchers(pid)),
+            **entity.info(),
+        }
+
     def __len__(self) -> int:
         return len(self._entities)
 
@@ -124,6 +121,8 @@ class Node:
         pid = entity.pid
         if self._entities.pop(pid, None) is None:
             return
+        for timer in self._timers.pop(pid, ()):
+            timer.cancel()
         self.registry.remove(pid)
         self.groups.remove(pid)
         watchers, linked = self.topology.remove(pid)
@@ -235,6 +234,50 @@ class Node:
                 taken += 1
         return taken
 
+    def deliver(self, pid: PID, message: Message) -> bool:
+        """Hand a message that has been checked to an entity; `False`: nobody is there."""
+        entity = self._entities.get(pid)
+        return entity is not None and entity.deliver(message)
+
+    def send_after(
+        self, seconds: float, dest: str, topic: str, payload: Any = None, sender: PID | None = None
+    ) -> Timer:
+        """Send a message later, unless `dest` has ended by then.
+
+        Raises:
+            ValueError: the topic is empty or reserved, or `seconds` is negative.
+            InvalidPID: `dest` is neither a PID nor a name.
+        """
+        check_topic(topic)
+        if not seconds >= 0:
+            raise ValueError(f"send_after() takes seconds from now on, got {seconds!r}")
+        if "@" not in dest:
+            return Timer(seconds, partial(self._send_late, dest, topic, payload, sender))
+        pid = PID.parse(dest)
+        timer = Timer(seconds, lambda: self._on_timer(timer, pid, topic, payload, sender))
+        if pid in self._entities:
+            self._timers.setdefault(pid, set()).add(timer)
+        return timer
+
+    def _on_timer(
+        self, timer: Timer, pid: PID, topic: str, payload: Any, sender: PID | None
+    ) -> None:
+        timers = self._timers.get(pid, set())
+        timers.discard(timer)
+        if not timers:
+            self._timers.pop(pid, None)
+        self._send_late(pid, topic, payload, sender)
+
+    def _send_late(self, dest: str, topic: str, payload: Any, sender: PID | None) -> None:
+        try:
+            self.send(dest, topic, payload, sender)
+        except GreenRelayError as error:  # nobody is left to raise it to
+            log_soon(log, logging.WARNING, "a timed %r was not sent: %s", topic, error)
+
+    def count_timers(self) -> int:
+        """Count the messages that wait for their time and have a living destination."""
+        return sum(map(len, self._timers.values()))
+
     def resolve(self, dest: str) -> PID:
         """Return the PID that `dest`, a PID, its text or a registered name, stands for.
 
@@ -247,6 +290,31 @@ class Node:
         if isinstance(dest, str) and "@" not in dest:
             return self.registry.resolve(dest)
         return PID.parse(dest)
+
+    # -- names and groups -------------------------------------------------------
+
+    def register(self, name: str, pid: PID) -> None:
+        """Give `name` to a living process or connection.
+
+        Raises:
+            NameTaken: somebody else holds it.
+            ProcessDown: `pid` is dead.
+        """
+        self._require_alive(pid)
+        self.registry.register(name, pid)
+
+    def join(self, group: str, pid: PID) -> None:
+        """Make a living process or connection a member of a group.
+
+        Raises:
+            ProcessDown: `pid` is dead.
+        """
+        self._require_alive(pid)
+        self.groups.join(group, pid)
+
+    def _require_alive(self, pid: PID) -> None:
+        if pid not in self._entities:
+            raise ProcessDown(pid, self._absence(pid))
 
     # -- who watches whom -------------------------------------------------------
 
@@ -289,36 +357,3 @@ class Node:
 
     def _absence(self, pid: PID) -> str:
         return NOPROC if pid.node == self.name else NOCONNECTION
-
-
-def check_topic(topic: object) -> None:
-    """Raise `ValueError` or `TypeError` for what can't be a topic."""
-    if not isinstance(topic, str):
-        raise TypeError(f"a topic is a str, got {type(topic).__name__}")
-    if not topic or topic.startswith("@"):
-        raise ValueError(f"a topic is not empty and has no '@' first, got {topic!r}")
-
-
-def resolve_target(target: Callable[..., Any] | str) -> Callable[..., Any]:
-    """Return the function that `spawn()` was given, imported if it is named.
-
-    Raises:
-        TypeError: it can't be called.
-        ValueError: it names nothing that can be imported.
-    """
-    if isinstance(target, str):
-        try:
-            target = pkgutil.resolve_name(target)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(
-                f"can't spawn {target!r}, write 'package.module:function': {error}"
-            ) from error
-    if not callable(target):
-        raise TypeError(f"spawn() takes a function or 'package.module:function', got {target!r}")
-    return target
-
-
-def default_name() -> str:
-    """Return a name that no other interpreter of this host has at the same time."""
-    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname().partition(".")[0]) or "node"
-    return f"{host}-{os.getpid()}"

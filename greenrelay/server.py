@@ -18,12 +18,12 @@ import gevent.pool
 import gevent.pywsgi
 import gevent.ssl
 
+from greenrelay.current import default_node
 from greenrelay.errors import RefusedError
 from greenrelay.head import check_head
 from greenrelay.hijack import TAKE_KEY, Taken, read_early, take_file
 from greenrelay.middleware import RelayMiddleware
 from greenrelay.node import Node
-from greenrelay.process import default_node
 from greenrelay.wire import HEAD_TIMEOUT_SECONDS, KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES
 
 log = logging.getLogger("greenrelay.server")

@@ -22,9 +22,10 @@ from typing import Any
 import simplejson
 
 from greenrelay.config import RelayConfig, parse_fields
+from greenrelay.entity import Entity
 from greenrelay.errors import ConfigurationError
 from greenrelay.message import Exit, LinkDown, Message, MonitorRef
-from greenrelay.node import Entity, Node
+from greenrelay.node import Node
 from greenrelay.pid import PID
 from greenrelay.transport import Transport
 from greenrelay.wheel import TimerWheel
@@ -66,6 +67,7 @@ class Session:
         "heartbeat_due",
         "last_active",
         "message_count",
+        "messages_out",
         "node",
         "opened_at",
         "pid",
@@ -93,6 +95,8 @@ class Session:
         self.heartbeat_due = self.opened_at + config.heartbeat_interval
         self.message_count = 0
         """Client messages so far."""
+        self.messages_out = 0
+        """Messages to the client so far."""
         self._target: Entity | None = None
         self._monitor: MonitorRef | None = None
 
@@ -118,6 +122,18 @@ class Session:
             self.state = State.OPEN
             self.reschedule()
         self.transport.start(early)
+
+    def info(self) -> dict[str, Any]:
+        """Return what it knows about itself; see `process.info()`."""
+        return {
+            "uptime": self.wheel.clock() - self.opened_at,
+            "target": self._target.pid if self._target is not None else None,
+            "state": self.state.name.lower(),
+            "unsent": self.transport.unsent,
+            "messages_in": self.message_count,
+            "messages_out": self.messages_out,
+            "remote_address": self.transport.remote_address,
+        }
 
     # -- the target --------------------------------------------------------------
 
@@ -229,8 +245,7 @@ class Session:
         """Do what is due on an open connection."""
         if self.config.heartbeat_interval and now >= self.heartbeat_due:
             interval = self.config.heartbeat_interval
-            # In step with the first one; after a long stall the missed ones are left out.
-            self.heartbeat_due = max(self.heartbeat_due + interval, now)
+            self.heartbeat_due = next_beat(self.heartbeat_due, interval, now)
             self._send_heartbeat(now)
         if self.config.idle_timeout and now >= self.last_active + self.config.idle_timeout:
             self.on_idle()
@@ -329,3 +344,8 @@ class Session:
     def on_linked_death(self, reason: str) -> None:
         """Say goodbye: a linked process has died."""
         raise NotImplementedError
+
+
+def next_beat(due: float, interval: float, now: float) -> float:
+    """Return when the next beat is due: in step, unless some were missed in a long stall."""
+    return due + interval if due + interval > now else now + interval

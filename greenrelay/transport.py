@@ -99,6 +99,22 @@ class Transport:
     def is_closed(self) -> bool:
         return self._receiver is None
 
+    @property
+    def remote_address(self) -> str:
+        """The peer's address, `""` when it is unknown: a proxy's, if there is one."""
+        try:
+            address = self._sock.getpeername()
+        except OSError:
+            return ""
+        return (
+            f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address or "unix")
+        )
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the peer is listened to."""
+        return self._is_reading
+
     # -- reading ----------------------------------------------------------------
 
     def pause(self) -> None:

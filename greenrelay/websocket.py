@@ -30,7 +30,7 @@ from greenrelay.logs import log_soon
 from greenrelay.message import Message
 from greenrelay.node import Node
 from greenrelay.pid import PID
-from greenrelay.session import Session, State
+from greenrelay.session import Session, State, next_beat
 from greenrelay.transport import Transport
 from greenrelay.wheel import TimerWheel
 from greenrelay.wire import (
@@ -67,6 +67,9 @@ from greenrelay.wire import (
 )
 
 log = logging.getLogger("greenrelay.websocket")
+
+STALL_SECONDS: Final = 1.0
+"""A timer that is this late tells of a server that stood still, not of a dead client."""
 
 # How a client may close and still end the connection normally; 1005 is a browser's `close()`.
 _NORMAL_CLOSES: Final = frozenset({CLOSE_NORMAL, CLOSE_GOING_AWAY, CLOSE_NO_STATUS})
@@ -185,6 +188,7 @@ class WebSocketSession(Session):
         if self.state > State.OPEN:
             return False
         frames = self.frames
+        self.messages_out += 1
         if message is frames.message:  # a broadcast
             self._write(frames.frame)
             return True
@@ -304,13 +308,16 @@ class WebSocketSession(Session):
     def tick(self, now: float) -> None:
         """Ping, or notice that nobody answers."""
         interval = self.config.ping_interval
-        if interval and now >= self.last_seen + interval * PING_INTERVALS_UNTIL_GONE:
-            self._fail(_GOODBYES[PING_TIMEOUT])
-            self.finish()
-            return
+        if interval and now >= (gone_at := self.last_seen + interval * PING_INTERVALS_UNTIL_GONE):
+            if self.transport.is_reading and now < gone_at + STALL_SECONDS:
+                self._fail(_GOODBYES[PING_TIMEOUT])
+                self.finish()
+                return
+            self.last_seen = now - interval  # it was us who did not listen: one more interval
         if interval and now >= self.ping_due:
-            self.ping_due = max(self.ping_due + interval, now)
-            self._write(encode_frame(OP_PING, b""))
+            self.ping_due = next_beat(self.ping_due, interval, now)
+            # Not with _write(): a ping is no activity that keeps an idle connection.
+            self.transport.write(encode_frame(OP_PING, b""))
         super().tick(now)
 
     def control(self, payload: Any) -> None:

@@ -1,0 +1,103 @@
+"""Calls: a request to a process, and its reply.
+
+A pending call is an entity of its own, with a PID that the reply goes to and that
+is gone when the caller has what it waits for: a late reply reaches nobody, and a
+view can call as well as a process.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gevent
+from gevent.event import AsyncResult
+
+from greenrelay.entity import check_topic
+from greenrelay.errors import CallTimeout, ProcessDown
+from greenrelay.message import Exit, LinkDown, Message, Request
+from greenrelay.node import Node
+from greenrelay.pid import PID
+
+HOST_CALL = "call"
+
+
+class Call:
+    """One call that waits for its reply."""
+
+    __slots__ = ("_result", "pid")
+
+    def __init__(self, pid: PID) -> None:
+        self.pid = pid
+        self._result: Any = AsyncResult()
+
+    def wait(self, timeout: float | None) -> Any:
+        """Return the reply. Switches: yes.
+
+        Raises:
+            ProcessDown: the callee ended before it replied.
+            CallTimeout: it took longer than `timeout` seconds.
+        """
+        try:
+            return self._result.get(timeout=timeout)
+        except gevent.Timeout:
+            raise CallTimeout(f"no reply in {timeout} s") from None
+
+    def deliver(self, message: Message) -> bool:
+        """Take the reply; a second one is too late."""
+        if self._result.ready():
+            return False
+        self._result.set(message.payload)
+        return True
+
+    def on_exit(self, exit: Exit) -> None:
+        """Take the news that the callee has ended; a reply that came before counts."""
+        if not self._result.ready():
+            self._result.set_exception(ProcessDown(exit.sender, exit.reason))
+
+    @property
+    def is_full(self) -> bool:
+        """One reply is all it takes."""
+        return False
+
+    def on_link_down(self, news: LinkDown) -> None:
+        """Calls have no links."""
+
+    def cancel(self, sender: PID | None, reason: str | None) -> None:
+        """Give up."""
+        self.kill(reason or "cancelled")
+
+    def kill(self, reason: str) -> None:
+        """Give up."""
+        if not self._result.ready():
+            self._result.set_exception(ProcessDown(self.pid, reason))
+
+    def info(self) -> dict[str, Any]:
+        """Return nothing of interest."""
+        return {}
+
+
+def make_call(
+    node: Node, callee: PID, request: tuple[str, Any], sender: PID | None, timeout: float | None
+) -> Any:
+    """Send a request and return its reply. Switches: yes.
+
+    Args:
+        request: topic and payload.
+        timeout: seconds; `None` waits for ever.
+
+    Raises:
+        CallTimeout, ProcessDown: there is no reply.
+    """
+    topic, payload = request
+    check_topic(topic)
+    if callee == sender:
+        raise ValueError("a process can't call itself: it would wait for its own reply")
+    call = Call(node.make_pid(HOST_CALL))
+    node.add(call)
+    ref = node.monitor(call, callee)
+    try:
+        node.deliver(callee, Request(topic, payload, sender, node, call.pid))
+        return call.wait(timeout)
+    finally:
+        node.topology.unmonitor(ref)
+        node.remove(call)

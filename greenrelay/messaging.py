@@ -1,0 +1,150 @@
+"""Sending and receiving; see `greenrelay.process`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from greenlet import getcurrent
+
+from greenrelay.calls import make_call
+from greenrelay.current import current_node, current_pid, require_process
+from greenrelay.mailbox import Channel
+from greenrelay.message import Event, Message
+from greenrelay.timers import Timer
+
+CALL_TIMEOUT_SECONDS = 5.0
+"""As Erlang's: far longer than a call should take, and shorter than a caller's patience."""
+
+
+def send(dest: str, topic: str, payload: Any = None) -> bool:
+    """Send a message; never blocks, and never raises for a dead process.
+
+    Args:
+        dest: a PID, its text, or a registered name.
+        topic: not empty, and without a leading `@`.
+        payload: any object; on one node it is handed over as it is, not copied.
+
+    Returns:
+        `True`, or `False` when nobody lives at `dest`.
+
+    Raises:
+        NameNotRegistered: `dest` is a name that nobody holds.
+        InvalidPID: `dest` is neither a PID nor a name.
+        ValueError: the topic is empty or reserved.
+    """
+    process = getattr(getcurrent(), "process", None)
+    if process is None:
+        return current_node().send(dest, topic, payload)
+    return process.node.send(dest, topic, payload, process.pid)  # type: ignore[no-any-return]  # a Node
+
+
+def broadcast(pids: Iterable[str], topic: str, payload: Any = None) -> int:
+    """Send one message to many; for connections it is encoded once.
+
+    Returns:
+        How many took it. Dead ones and unknown names are passed over.
+
+    Raises:
+        ValueError: the topic is empty or reserved.
+    """
+    return current_node().broadcast(pids, topic, payload, current_pid())
+
+
+def send_after(seconds: float, dest: str, topic: str, payload: Any = None) -> Timer:
+    """Send a message later; it is dropped if `dest` is dead by then.
+
+    Args:
+        seconds: from now on.
+        dest, topic, payload: as for `send()`; a name is looked up when the time has come.
+
+    Returns:
+        A timer with `cancel()`, which returns whether it was in time.
+
+    Raises:
+        ValueError: the topic is empty or reserved, or `seconds` is negative.
+        InvalidPID: `dest` is neither a PID nor a name.
+    """
+    return current_node().send_after(seconds, dest, topic, payload, current_pid())
+
+
+def call(
+    dest: str, topic: str, payload: Any = None, timeout: float | None = CALL_TIMEOUT_SECONDS
+) -> Any:
+    """Send a request, wait for `Message.reply(payload)`, and return that payload.
+
+    Works in a view as well as in a process. Switches: yes. Only the reply is waited
+    for: other messages gather in the inbox meanwhile.
+
+    Args:
+        timeout: seconds; `None` waits for ever.
+
+    Raises:
+        CallTimeout: there is no reply in time; a late one reaches nobody.
+        ProcessDown: `dest` ended before it replied, or was dead.
+        NameNotRegistered, InvalidPID, ValueError: as for `send()`.
+    """
+    node = current_node()
+    return make_call(node, node.resolve(dest), (topic, payload), current_pid(), timeout)
+
+
+def inbox() -> Channel[Message]:
+    """Return the channel of all messages that no listener takes.
+
+    `for message in process.inbox():` ends when the process is cancelled.
+
+    Raises:
+        NotAProcess: the caller is none.
+    """
+    return require_process("inbox()").mailbox.inbox
+
+
+def events() -> Channel[Event]:
+    """Return the channel of `Exit`, `LinkDown` and `Cancel`.
+
+    From the first call on, the process decides itself what a `Cancel` means.
+
+    Raises:
+        NotAProcess: the caller is none.
+    """
+    mailbox = require_process("events()").mailbox
+    mailbox.has_events = True
+    return mailbox.events
+
+
+def listen(topic: str) -> Channel[Message]:
+    """Return a channel that gets all further messages of exactly this topic.
+
+    Raises:
+        NotAProcess: the caller is none.
+        ValueError: the topic is empty or reserved.
+    """
+    return require_process("listen()").mailbox.listen(topic)
+
+
+def unlisten(channel: Channel[Message]) -> None:
+    """Stop listening; what the channel still holds goes to the inbox.
+
+    Raises:
+        NotAProcess: the caller is none.
+    """
+    require_process("unlisten()").mailbox.unlisten(channel)
+
+
+def select(
+    *channels: Channel[Any], timeout: float | None = None
+) -> tuple[Channel[Any], Any] | None:
+    """Return `(channel, item)` of the first channel that has an item, in the order given.
+
+    Args:
+        timeout: seconds until `None` is returned; `None` waits for ever.
+
+    Switches: yes, if no channel has one yet.
+
+    Raises:
+        NotAProcess: the caller is none.
+        ValueError: no channel is given.
+    """
+    if not channels:
+        raise ValueError("select() takes at least one channel: select(inbox, events)")
+    return require_process("select()").mailbox.take(channels, timeout)

@@ -1,0 +1,116 @@
+"""Starting and ending processes; see `greenrelay.process`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from greenrelay.current import (
+    current_node,
+    current_pid,
+    make_turn,
+    note_spawned,
+    require_process,
+)
+from greenrelay.lifecycle import ProcessExit
+from greenrelay.pid import PID
+from greenrelay.wire import HOST_PROCESS, NORMAL
+
+
+def spawn(
+    target: Callable[..., Any] | str,
+    *args: Any,
+    host: str = HOST_PROCESS,
+    name: str | None = None,
+    link: bool = False,
+    monitor: bool = False,
+    **kwargs: Any,
+) -> PID:
+    """Start a process that runs `target(*args, **kwargs)`.
+
+    Args:
+        target: a callable, or `"package.module:function"`.
+        host: what stands before the `@` of its PID.
+        name: registered at once. If it is taken, nothing is spawned, and `args` are not
+            looked at: one room per name, without a race.
+        link: link it with the caller, before its first step.
+        monitor: have the caller monitor it, before its first step.
+
+    Returns:
+        Its PID, or the PID that already holds `name`.
+
+    Raises:
+        NotAProcess: `link` or `monitor` is set outside of a process.
+        TypeError: `target` can't be called.
+        ValueError: `target` names nothing, or `name` is no name.
+        InvalidPID: `host` can't stand in a PID.
+    """
+    linked = require_process("spawn(link=True)") if link else None
+    watcher = require_process("spawn(monitor=True)") if monitor else None
+    node = current_node()
+    is_new = name is None or node.registry.lookup(name) is None
+    spawned = node.spawn(
+        target, args, kwargs, host=host, name=name, link=linked, monitor=watcher, turn=make_turn()
+    )
+    if is_new:
+        note_spawned(spawned)
+    return spawned
+
+
+def pid() -> PID:
+    """Return the caller's own PID.
+
+    Raises:
+        NotAProcess: the caller is none.
+    """
+    return require_process("pid()").pid
+
+
+def is_alive(pid: str) -> bool:
+    """Tell whether a process or connection lives under `pid` on this node."""
+    return current_node().is_alive(pid)
+
+
+def info(pid: str) -> dict[str, Any] | None:
+    """Return what is known about a process or connection; `None`: it is dead.
+
+    Returns:
+        `{"pid": PID, "uptime": seconds, "names": list, "groups": list, "links": list of PIDs,
+        "watchers": int}`; for a process also `"mailbox": int, "monitors": list of PIDs,
+        "function": str` (where it is just now); for a connection also `"target": PID,
+        "unsent": bytes, "messages_in": int, "messages_out": int, "remote_address": str`.
+
+    Raises:
+        NameNotRegistered, InvalidPID: `pid` is neither a PID nor a registered name.
+    """
+    node = current_node()
+    return node.info(node.resolve(pid))
+
+
+def exit(reason: str = NORMAL) -> NoReturn:
+    """End the calling process with `reason`.
+
+    Raises:
+        NotAProcess: the caller is none.
+    """
+    require_process("exit()")
+    raise ProcessExit(reason)
+
+
+def cancel(pid: str, reason: str | None = None) -> bool:
+    """Ask a process to end; `False`: it is dead already.
+
+    One that has called `events()` gets a `Cancel` and decides; in another the inbox
+    closes. A connection closes with 1001.
+    """
+    node = current_node()
+    return node.cancel(node.resolve(pid), current_pid(), reason)
+
+
+def terminate(pid: str) -> bool:
+    """Force a process to end with reason `killed`; `False`: it is dead already.
+
+    A connection's socket is closed at once.
+    """
+    node = current_node()
+    return node.terminate(node.resolve(pid))

@@ -1,0 +1,281 @@
+"""Supervisors: processes that start others, and start them again when they end.
+
+    pid = process.Supervisor([ticker, "app.jobs:worker"], strategy="one_for_one").start()
+
+Which children are started anew when one has ended is one table (`_AFFECTED`). Too many
+restarts in too short a time, and the supervisor gives up: it ends its children in
+reverse order and itself with reason `shutdown`, for its own supervisor to deal with.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, NoReturn
+
+from greenrelay.current import current_node
+from greenrelay.entity import resolve_target
+from greenrelay.lifecycle import ProcessExit
+from greenrelay.message import Cancel, Event, Exit
+from greenrelay.messaging import events, select
+from greenrelay.pid import PID
+from greenrelay.spawning import cancel, spawn, terminate
+from greenrelay.watching import monitor, trap_links, unlink, unmonitor
+from greenrelay.wire import NORMAL, SHUTDOWN
+
+log = logging.getLogger("greenrelay.supervisor")
+
+FIRST_BACK_OFF_SECONDS: Final = 0.05
+"""The first restart is at once; this is the wait before the second in a row."""
+MAX_BACK_OFF_SECONDS: Final = 2.0
+KILL_SECONDS: Final = 5.0
+"""How long a terminated child's `finally` blocks may take before it is left alone."""
+
+RESTARTS: Final = ("permanent", "transient", "temporary")
+
+# Which children are ended and started anew, by strategy: those from `first` on, up to `last`.
+_AFFECTED: Final[dict[str, Callable[[int, int], range]]] = {
+    "one_for_one": lambda index, count: range(index, index + 1),
+    "one_for_all": lambda index, count: range(count),
+    "rest_for_one": lambda index, count: range(index, count),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What a supervisor starts.
+
+    Args:
+        target: a callable, or `"package.module:function"`.
+        args, kwargs: handed to it.
+        name: registered for it. While another process holds the name, the supervisor
+            waits for that one's end: a singleton.
+        restart: `permanent`: always; `transient`: after an abnormal end; `temporary`: never.
+        shutdown: seconds to end in good order, before it is terminated.
+    """
+
+    target: Callable[..., Any] | str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    restart: str = "permanent"
+    shutdown: float = 5.0
+
+    def __post_init__(self) -> None:
+        resolve_target(self.target)
+        if self.restart not in RESTARTS:
+            raise ValueError(f"restart is one of {', '.join(RESTARTS)}, got {self.restart!r}")
+
+    def __str__(self) -> str:
+        if self.name:
+            return self.name
+        target = self.target
+        return target if isinstance(target, str) else getattr(target, "__qualname__", repr(target))
+
+
+class _Running:
+    """A child, and the process that runs it just now."""
+
+    __slots__ = ("child", "due", "is_ours", "pid")
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.pid: PID | None = None
+        self.is_ours = False
+        self.due: float | None = 0.0
+        """When it is to be started; `None`: it runs, or is not to be started again."""
+
+
+class Supervisor:
+    """Keep children running; call it in a process, or `start()` it as one.
+
+    Args:
+        children: callables, `"package.module:function"` texts, or `Child`ren, in the order
+            in which they are started.
+        strategy: when one child has ended, `one_for_one` starts that one again,
+            `one_for_all` all of them, `rest_for_one` it and those after it.
+        max_restarts: so many restarts …
+        within: … in so many seconds are borne; one more and the supervisor gives up.
+
+    Raises:
+        ValueError, TypeError: a child or the strategy is none.
+    """
+
+    def __init__(
+        self,
+        children: Iterable[Callable[..., Any] | str | Child],
+        strategy: str = "one_for_one",
+        max_restarts: int = 3,
+        within: float = 5.0,
+    ) -> None:
+        if strategy not in _AFFECTED:
+            raise ValueError(f"strategy is one of {', '.join(_AFFECTED)}, got {strategy!r}")
+        self.children = tuple(
+            child if isinstance(child, Child) else Child(child) for child in children
+        )
+        self.strategy = strategy
+        self.max_restarts = max_restarts
+        self.within = within
+
+    def start(self, name: str | None = None, link: bool = False) -> PID:
+        """Start a process that supervises, and return its PID.
+
+        Args:
+            name: registered for the supervisor.
+            link: link it with the calling process.
+        """
+        return spawn(self, name=name, link=link)
+
+    def __call__(self) -> NoReturn:
+        """Supervise in the calling process, until it is cancelled or gives up."""
+        _Supervision(self).run()
+
+
+class _Supervision:
+    """One life of a supervisor."""
+
+    def __init__(self, plan: Supervisor) -> None:
+        self._plan = plan
+        self._running = [_Running(child) for child in plan.children]
+        self._restarts: deque[float] = deque()
+        self._events = events()
+        self._later: deque[Event] = deque()
+        self._link_downs: set[PID] = set()
+        """Children whose `Exit` has come and whose `LinkDown` is about to."""
+
+    def run(self) -> NoReturn:
+        """Start the children, and deal with what happens; ends by `ProcessExit` only."""
+        trap_links()
+        try:
+            while True:
+                self._start_due()
+                event = self._wait()
+                if event is not None:
+                    self._handle(event)
+        except ProcessExit as exit:
+            self._stop_children(range(len(self._running)))
+            raise exit
+
+    # -- starting ----------------------------------------------------------------
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for running in self._running:
+            if running.due is not None and running.due <= now:
+                self._start(running)
+
+    def _start(self, running: _Running) -> None:
+        child = running.child
+        running.due = None
+        holder = current_node().registry.lookup(child.name) if child.name else None
+        running.is_ours = holder is None
+        if holder is not None:
+            running.pid = holder
+            monitor(holder)
+            return
+        running.pid = spawn(
+            child.target, *child.args, name=child.name, link=True, monitor=True, **child.kwargs
+        )
+
+    def _wait(self) -> Event | None:
+        if self._later:
+            return self._later.popleft()
+        due = [running.due for running in self._running if running.due is not None]
+        timeout = max(0.0, min(due) - time.monotonic()) if due else None
+        taken = select(self._events, timeout=timeout)
+        return None if taken is None else taken[1]
+
+    # -- what happens --------------------------------------------------------------
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Cancel):
+            raise ProcessExit(SHUTDOWN)
+        index = self._index(event.sender)
+        if isinstance(event, Exit):
+            if index is not None:
+                self._on_child_exit(index, event)
+        elif event.sender in self._link_downs:
+            self._link_downs.discard(event.sender)  # its Exit has been dealt with
+        elif index is None:
+            raise ProcessExit(event.reason)  # whoever started the supervisor has died
+
+    def _index(self, pid: PID) -> int | None:
+        for index, running in enumerate(self._running):
+            if running.pid == pid:
+                return index
+        return None
+
+    def _on_child_exit(self, index: int, exit: Exit) -> None:
+        running = self._running[index]
+        running.pid = None
+        if not running.is_ours:
+            running.due = 0.0  # the name is free: no restart, a first start
+            return
+        if exit.reason != NORMAL:
+            self._link_downs.add(exit.sender)
+        restart = running.child.restart
+        if restart == "temporary" or (restart == "transient" and exit.reason == NORMAL):
+            log.info("child %s ended: %s; it is not restarted", running.child, exit.reason)
+            return
+        self._note_restart(running.child, exit)
+        affected = _AFFECTED[self._plan.strategy](index, len(self._running))
+        self._stop_children(affected)
+        due = time.monotonic() + self._back_off()
+        for each in affected:
+            self._running[each].due = due
+
+    def _note_restart(self, child: Child, exit: Exit) -> None:
+        plan = self._plan
+        now = time.monotonic()
+        self._restarts.append(now)
+        while self._restarts[0] < now - plan.within:
+            self._restarts.popleft()
+        count = len(self._restarts)
+        what = f"child {child} ended: {exit.reason}"
+        if count > plan.max_restarts:
+            log.error("%s; %d ends in %.1f s are too many, giving up", what, count, plan.within)
+            raise ProcessExit(SHUTDOWN)
+        log.warning("%s; restart %d of %d in %.1f s", what, count, plan.max_restarts, plan.within)
+
+    def _back_off(self) -> float:
+        in_a_row = len(self._restarts)
+        if in_a_row <= 1:
+            return 0.0
+        return min(MAX_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0 ** (in_a_row - 2))
+
+    # -- stopping ------------------------------------------------------------------
+
+    def _stop_children(self, indices: range) -> None:
+        """End children in reverse order, each before the next is asked."""
+        for index in reversed(indices):
+            running = self._running[index]
+            running.due = None
+            pid, running.pid = running.pid, None
+            if pid is not None and running.is_ours:
+                self._stop(pid, running.child.shutdown)
+            elif pid is not None:
+                unmonitor(pid)
+
+    def _stop(self, pid: PID, seconds: float) -> None:
+        cancel(pid, SHUTDOWN)
+        if not self._has_ended(pid, seconds):
+            log.warning("%s did not end in %.1f s, terminating it", pid, seconds)
+            terminate(pid)
+            self._has_ended(pid, KILL_SECONDS)
+        unlink(pid)
+        unmonitor(pid)
+
+    def _has_ended(self, pid: PID, seconds: float) -> bool:
+        """Wait for a child's Exit; what else happens is kept for later."""
+        deadline = time.monotonic() + seconds
+        while True:
+            taken = select(self._events, timeout=max(0.0, deadline - time.monotonic()))
+            if taken is None:
+                return False
+            event: Event = taken[1]
+            if isinstance(event, Exit) and event.sender == pid:
+                return True
+            self._later.append(event)
