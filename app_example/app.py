@@ -1,0 +1,60 @@
+"""Chat rooms: a Flask app whose view hands each WebSocket to a process, the room in chat.py.
+
+Run it with `greenrelay serve app_example.app:app`.
+"""
+
+from flask import Flask, redirect, render_template, request, url_for
+
+from app_example import chat, rules
+from greenrelay import GreenRelay, process
+
+app = Flask(__name__)
+relay = GreenRelay(app)
+
+
+@app.get("/")
+def entrance():
+    """Ask for a room and a nickname, and lead the way once both are good."""
+    if "nick" not in request.args:
+        return render_template("entrance.html")
+    room = rules.room_name(request.args.get("room", ""))
+    nick = rules.nickname(request.args["nick"])
+    return redirect(url_for("show_room", room=room, nick=nick))
+
+
+@app.errorhandler(rules.Refused)
+def explain(refused):
+    """Show the entrance again, with what has to be changed."""
+    return render_template("entrance.html", refused=refused), 400
+
+
+@app.get("/rooms/<room>")
+def show_room(room):
+    """Show a room; whoever followed an invitation has no nickname yet and is asked for one."""
+    room = rules.room_name(room)
+    if "nick" not in request.args:
+        return redirect(url_for("entrance", room=room))
+    return render_template("room.html", room=room, nick=request.args["nick"])
+
+
+@app.get("/rooms/<room>/ws")
+def room_socket(room):
+    """Connect a browser to the process of its room. The first visitor's request spawns it.
+
+    If the name is taken, `spawn` gives the PID that holds it, so two who come first at the same
+    time meet in one room. This request ends here; the connection lives on without it.
+    """
+    room = rules.room_name(room)
+    target = process.spawn(chat.room, room, name=f"room:{room}")
+    return relay.websocket(
+        target,
+        metadata={"nick": request.args.get("nick", "")},  # the room decides whether it will do
+        max_message_size=16_384,  # bytes; far above what a room takes, far below what hurts
+        max_rate=10,  # messages per second
+    )
+
+
+@app.context_processor
+def add_rules():
+    """Let the forms know the limits which the server enforces."""
+    return {"rules": rules}
