@@ -3,7 +3,7 @@
     X-WS-Relay: {"target_pid": …}  ─► parse_relay_header() ─► RelayConfig
     RelayConfig over Limits        ─► what one session obeys
 
-One table (`_FIELDS`) says which fields there are and what each may hold.
+Two tables (`WEBSOCKET`, `EVENT_STREAM`) say which fields there are and what each may hold.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import simplejson
 
@@ -23,6 +23,9 @@ from greenrelay.wire import (
     MAX_BACKLOG_BYTES,
     MAX_MESSAGE_BYTES,
     PING_INTERVAL_SECONDS,
+    SSE_HEARTBEAT_SECONDS,
+    SSE_MESSAGE,
+    SSE_RELAY_HEADER,
     WS_MESSAGE,
     WS_RELAY_HEADER,
 )
@@ -57,64 +60,89 @@ class RelayConfig(Limits):
     message_topic: str = WS_MESSAGE
     heartbeat_interval: float = 0.0
     metadata: dict[str, Any] = field(default_factory=dict)
+    hard_timeout: float = 0.0
+    """Event streams only: seconds until the stream ends, whatever happens."""
+    retry: float = 0.0
+    """Event streams only: seconds after which the browser should reconnect."""
 
 
-def parse_relay_header(text: str, limits: Limits = DEFAULT_LIMITS) -> RelayConfig:
-    """Return the configuration that an `X-WS-Relay` header asks for.
+class RelayKind(NamedTuple):
+    """What distinguishes the two relay headers."""
+
+    header: str
+    fields: Mapping[str, Callable[[Any], Any]]
+    """Which fields there are, and what turns each into its inner form."""
+    defaults: Mapping[str, Any]
+    """Where they differ from `RelayConfig`'s."""
+    needs_target: bool
+
+
+def parse_relay_header(
+    text: str, limits: Limits = DEFAULT_LIMITS, kind: RelayKind | None = None
+) -> RelayConfig:
+    """Return the configuration that a relay header asks for.
 
     Args:
         text: the header's value, a JSON object.
         limits: what holds where the header says nothing.
+        kind: which of the two headers; by default `X-WS-Relay`.
 
     Raises:
         ConfigurationError: the text names the field and what to write instead.
     """
+    kind = kind or WEBSOCKET
     try:
         values = simplejson.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{WS_RELAY_HEADER} is no JSON: {error}") from None
+        raise ConfigurationError(f"{kind.header} is no JSON: {error}") from None
     if not isinstance(values, dict):
         raise ConfigurationError(
-            f'{WS_RELAY_HEADER} must be an object like {{"target_pid": pid}}, got {text[:80]}'
+            f'{kind.header} must be an object like {{"target_pid": pid}}, got {text[:80]}'
         )
-    return relay_config(values, limits)
+    return relay_config(values, limits, kind)
 
 
-def relay_config(values: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS) -> RelayConfig:
+def relay_config(
+    values: Mapping[str, Any], limits: Limits = DEFAULT_LIMITS, kind: RelayKind | None = None
+) -> RelayConfig:
     """Return the configuration that a relay header's fields ask for.
 
     Args:
         values: field names and values as they stand in the header.
         limits: what holds for the fields that are absent.
+        kind: which of the two headers; by default `X-WS-Relay`.
 
     Raises:
         ConfigurationError: the text names the field and what to write instead.
     """
-    if "target_pid" not in values:
-        shown = simplejson.dumps(values, default=repr)[:80]
+    kind = kind or WEBSOCKET
+    if kind.needs_target and "target_pid" not in values:
+        shown = ", ".join(f'"{name}": …' for name in values)
         raise ConfigurationError(
-            f'{WS_RELAY_HEADER}: "target_pid" is missing; send {{"target_pid": pid}}, got {shown}'
+            f'{kind.header}: "target_pid" is missing; '
+            f'send {{"target_pid": pid}}, got {{{shown:.80}}}'
         )
-    return RelayConfig(**{**_as_dict(limits), **parse_fields(values)})
+    return RelayConfig(**{**_as_dict(limits), **kind.defaults, **parse_fields(values, kind)})
 
 
-def parse_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a relay header, or of `ws.control`, in their inner form.
+def parse_fields(values: Mapping[str, Any], kind: RelayKind | None = None) -> dict[str, Any]:
+    """Return the fields of a relay header, or of a control message, in their inner form.
 
     Raises:
         ConfigurationError: a field is unknown or malformed.
     """
+    kind = kind or WEBSOCKET
     parsed = {}
     for name, value in values.items():
-        parse = _FIELDS.get(name)
+        parse = kind.fields.get(name)
         if parse is None:
             raise ConfigurationError(
-                f"{WS_RELAY_HEADER}: unknown field {name!r}{nearest(name, _FIELDS)}"
+                f"{kind.header}: unknown field {name!r:.80}{nearest(str(name), kind.fields)}"
             )
         try:
             parsed[name] = parse(value)
         except ValueError as error:
-            raise ConfigurationError(f"{WS_RELAY_HEADER}: {name!r}: {error}") from None
+            raise ConfigurationError(f"{kind.header}: {name!r}: {error}") from None
     return parsed
 
 
@@ -131,54 +159,81 @@ def _as_dict(limits: Limits) -> dict[str, Any]:
 
 def _parse_topic(value: Any) -> str:
     if not isinstance(value, str) or not value or value.startswith("@"):
-        raise ValueError(f"a topic is a string that is not empty and has no '@' first: {value!r}")
+        raise ValueError(
+            f"a topic is a string that is not empty and has no '@' first: {value!r:.80}"
+        )
     return value
 
 
 def _parse_metadata(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f'metadata is an object like {{"user": 7}}, got {value!r}')
+        raise ValueError(f'metadata is an object like {{"user": 7}}, got {value!r:.80}')
     return value
 
 
 def _parse_count(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"write a whole number, 0 for off, got {value!r}")
+        raise ValueError(f"write a whole number, 0 for off, got {value!r:.80}")
     return value
 
 
 def _parse_rate(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
-        raise ValueError(f"write messages per second, 0 for off, got {value!r}")
+        raise ValueError(f"write messages per second, 0 for off, got {value!r:.80}")
     return float(value)
 
 
 def _parse_flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"write true or false, got {value!r}")
+        raise ValueError(f"write true or false, got {value!r:.80}")
     return value
 
 
 def _one_of(*words: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if value not in words:
-            raise ValueError(f"write one of {', '.join(words)}, got {value!r}")
+            raise ValueError(f"write one of {', '.join(words)}, got {value!r:.80}")
         return str(value)
 
     return parse
 
 
-_FIELDS: dict[str, Callable[[Any], Any]] = {
-    "target_pid": PID.parse,
+def _parse_optional_pid(value: Any) -> PID:
+    return PID() if value == "" else PID.parse(value)
+
+
+_SHARED_FIELDS: dict[str, Callable[[Any], Any]] = {
     "message_topic": _parse_topic,
     "heartbeat_interval": parse_duration,
     "metadata": _parse_metadata,
-    "dialect": _one_of(*DIALECTS),
-    "max_message_size": _parse_count,
     "max_backlog": _parse_count,
     "slow_consumer": _one_of(*SLOW_CONSUMER_POLICIES),
-    "ping_interval": parse_duration,
     "idle_timeout": parse_duration,
-    "compression": _parse_flag,
-    "max_rate": _parse_rate,
 }
+
+WEBSOCKET = RelayKind(
+    WS_RELAY_HEADER,
+    {
+        **_SHARED_FIELDS,
+        "target_pid": PID.parse,
+        "dialect": _one_of(*DIALECTS),
+        "max_message_size": _parse_count,
+        "ping_interval": parse_duration,
+        "compression": _parse_flag,
+        "max_rate": _parse_rate,
+    },
+    defaults={},
+    needs_target=True,
+)
+
+EVENT_STREAM = RelayKind(
+    SSE_RELAY_HEADER,
+    {
+        **_SHARED_FIELDS,
+        "target_pid": _parse_optional_pid,
+        "hard_timeout": parse_duration,
+        "retry": parse_duration,
+    },
+    defaults={"message_topic": SSE_MESSAGE, "heartbeat_interval": SSE_HEARTBEAT_SECONDS},
+    needs_target=False,
+)

@@ -26,9 +26,9 @@ def parse_duration(text: object) -> float:
         ValueError: it is no duration; the text shows one that is.
     """
     if not isinstance(text, str):
-        raise ValueError(f"a duration is a string like '30s' or '1m30s', got {text!r}")
+        raise ValueError(f"a duration is a string like '30s' or '1m30s', got {text!r:.80}")
     if text.startswith("-"):
-        raise ValueError(f"a duration can't be negative, got {text!r}; write '0s' for off")
+        raise ValueError(f"a duration can't be negative, got {text!r:.80}; write '0s' for off")
     match = _DURATION.fullmatch(text) if len(text) <= 64 else None
     if match is None or not text:
         raise ValueError(

@@ -6,6 +6,9 @@
     ├── ProtocolError             the peer's: bytes that break RFC 6455, with the close code
     ├── InvalidPID                the caller's: a text that is not a PID
     ├── NotAProcess               the caller's: the call needs a process around it
+    ├── ResponseStarted           the caller's: too late to switch to an event stream
+    ├── NoEventStream             the caller's: there is no request to answer with events
+    ├── ClientGone                the peer's: nobody reads this event stream any more
     ├── NotACall                  the caller's: nobody waits for this reply
     ├── NameNotRegistered         the caller's: nobody holds the name
     ├── NameTaken                 the caller's: somebody else holds the name
@@ -72,6 +75,18 @@ class InvalidPID(GreenRelayError, ValueError):
 
 class NotAProcess(GreenRelayError, RuntimeError):
     """Call this inside a process; the text says how to start one."""
+
+
+class ResponseStarted(GreenRelayError, RuntimeError):
+    """Call `write_event()` before the view's ordinary output begins."""
+
+
+class NoEventStream(GreenRelayError, RuntimeError):
+    """Call `write_event()` in a view of an app that has `GreenRelay(app)`."""
+
+
+class ClientGone(GreenRelayError, ConnectionError):
+    """End the view: its client has left."""
 
 
 class NotACall(GreenRelayError, RuntimeError):

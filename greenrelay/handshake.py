@@ -46,6 +46,8 @@ _OURS: Final = frozenset(
     }
 )
 _BAD_IN_HEADER: Final = re.compile(r"[\r\n\0]")
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
+_SPACE: Final = " \t"  # HTTP's; Python's own idea of it has more, and they are bytes of a value
 
 
 class Handshake(NamedTuple):
@@ -79,7 +81,7 @@ def check_handshake(environ: dict[str, Any]) -> Handshake:
         raise RefusedError(
             "405 Method Not Allowed", "a WebSocket is opened with GET", (("Allow", "GET"),)
         )
-    if environ.get("SERVER_PROTOCOL") in ("HTTP/0.9", "HTTP/1.0"):
+    if environ.get("SERVER_PROTOCOL", "HTTP/1.1") < "HTTP/1.1":
         raise _bad_request("a WebSocket needs HTTP/1.1")
     host = environ.get("HTTP_HOST", "")
     if not host or "," in host:
@@ -89,7 +91,7 @@ def check_handshake(environ: dict[str, Any]) -> Handshake:
     key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
     if not _is_key(key):
         raise _bad_request("Sec-WebSocket-Key must be there once, base64 of 16 bytes")
-    if environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip() != _VERSION:
+    if environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip(_SPACE) != _VERSION:
         raise RefusedError(
             "426 Upgrade Required",
             "Sec-WebSocket-Version must be 13",
@@ -99,8 +101,7 @@ def check_handshake(environ: dict[str, Any]) -> Handshake:
                 ("Connection", "Upgrade"),
             ),
         )
-    offered = environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", "").split(",")
-    return Handshake(key, tuple(name.strip() for name in offered if name.strip()))
+    return Handshake(key, tuple(_elements(environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", ""))))
 
 
 def upgrade_headers(handshake: Handshake, handler_headers: Iterable[tuple[str, str]]) -> Headers:
@@ -139,20 +140,28 @@ def encode_head(status: str, headers: Headers) -> bytes:
     Raises:
         ConfigurationError: a header of the handler's could break out of its line.
     """
-    lines = [f"HTTP/1.1 {status}"]
+    lines = [f"HTTP/1.1 {status}".encode("latin-1")]
     for name, value in headers:
         if _BAD_IN_HEADER.search(name) or _BAD_IN_HEADER.search(value):
             raise ConfigurationError(f"the header {name!r} has a line break or NUL; remove it")
-        lines.append(f"{name}: {value}")
-    try:
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-    except UnicodeEncodeError as error:
-        raise ConfigurationError(f"response headers must be latin-1: {error}") from None
+        if not _TOKEN.fullmatch(name):
+            raise ConfigurationError(f"{name!r} is no name for a header; write one like 'X-Name'")
+        try:
+            lines.append(f"{name}: {value}".encode("latin-1"))
+        except UnicodeEncodeError:
+            raise ConfigurationError(
+                f"the header {name!r} has characters beyond latin-1; percent-encode them"
+            ) from None
+    return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 def split_tokens(value: str) -> set[str]:
     """Return the tokens of a comma-separated header in lower case."""
-    return {token.strip().lower() for token in value.split(",")}
+    return {token.lower() for token in _elements(value)}
+
+
+def _elements(value: str) -> list[str]:
+    return [text for part in value.split(",") if (text := part.strip(_SPACE))]
 
 
 def _is_key(key: str) -> bool:

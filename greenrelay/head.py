@@ -5,8 +5,11 @@
 
 What is refused because others have been attacked through it: NUL and bare CR, which
 one parser takes for a line's end and the next one not; a line without a colon or
-folded over two; `Host` missing or twice; two lengths, or a length and chunks, on
-which a proxy and a server disagree (request smuggling); a body behind an upgrade.
+folded over two; `Host` missing, twice or no host; two lengths, a length and chunks, or
+chunks in HTTP/1.0, on which a proxy and a server disagree (request smuggling); a body
+behind an upgrade, which would be read as frames, or as the next request.
+
+One rule: no pattern can match a text in two ways, or a line of spaces costs minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +19,14 @@ import re
 from greenrelay.errors import RefusedError
 
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [\x21-\xff]+ HTTP/(\d\.\d)\r?\n")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*\r?\n")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\r?\n")
+_SPACE = b" \t"
+_HOST = re.compile(  # RFC 3986 §3.2.2, but no comma: that is two hosts in one
+    rb"(\[[0-9A-Za-z:.%]+\]|[0-9A-Za-z._~!$&'()*+;=%-]*)(:\d*)?"
+)
+
+MAX_LENGTH_DIGITS = 18
+"""Of a Content-Length: below 2^63, where some parsers overflow."""
 
 
 def check_head(lines: list[bytes]) -> None:
@@ -33,11 +43,19 @@ def check_head(lines: list[bytes]) -> None:
         field = _FIELD.fullmatch(line)
         if field is None:
             raise bad_request(_explain(line))
-        fields.setdefault(field[1].lower(), []).append(field[2])
-    hosts = fields.get(b"host", [])
-    if len(hosts) > 1 or (not hosts and request[1] >= b"1.1"):
-        raise bad_request("Host must be there once")
+        fields.setdefault(field[1].lower(), []).append(field[2].strip(_SPACE))
+    is_old = request[1] < b"1.1"
+    _check_host(fields.get(b"host", []), is_old)
     _check_body(fields)
+    if is_old and b"transfer-encoding" in fields:
+        raise bad_request("chunks need HTTP/1.1")
+
+
+def _check_host(hosts: list[bytes], is_old: bool) -> None:
+    if len(hosts) > 1 or not (hosts or is_old):
+        raise bad_request("Host must be there once")
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        raise bad_request("Host must be like example.org or example.org:8000")
 
 
 def _check_body(fields: dict[bytes, list[bytes]]) -> None:
@@ -45,14 +63,21 @@ def _check_body(fields: dict[bytes, list[bytes]]) -> None:
     codings = fields.get(b"transfer-encoding", [])
     if len(lengths) + len(codings) > 1:
         raise bad_request("the body's length must be given once")
-    if lengths and not lengths[0].isdigit():
+    if lengths and not (lengths[0].isdigit() and len(lengths[0]) <= MAX_LENGTH_DIGITS):
         raise bad_request("Content-Length must be a number")
     if codings and codings[0].lower() != b"chunked":
         raise bad_request("the only transfer coding here is chunked")
-    upgrades = b",".join(fields.get(b"upgrade", [])).lower().split(b",")
     has_body = codings or (lengths and int(lengths[0]) > 0)
-    if has_body and b"websocket" in [word.strip() for word in upgrades]:
+    if has_body and _is_upgrade(fields):
         raise bad_request("an upgrade request has no body")
+
+
+def _is_upgrade(fields: dict[bytes, list[bytes]]) -> bool:
+    # Either is enough for pywsgi to leave the body to others.
+    upgrades = b",".join(fields.get(b"upgrade", [])).lower().split(b",")
+    return b"websocket" in [word.strip(_SPACE) for word in upgrades] or any(
+        value.lower() == b"upgrade" for value in fields.get(b"connection", [])
+    )
 
 
 def _explain(line: bytes) -> str:

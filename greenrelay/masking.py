@@ -11,7 +11,12 @@ def apply_mask_python(data: bytes, mask: bytes) -> bytes:
     """Return `data` XOR the repeated four bytes of `mask`.
 
     One XOR of two big integers instead of a loop over bytes: 20 times as fast.
+
+    Raises:
+        ValueError: the mask does not have four bytes.
     """
+    if len(mask) != 4:
+        raise ValueError("mask must contain 4 bytes")
     length = len(data)
     repeated = mask * (length // 4) + mask[: length % 4]
     number = int.from_bytes(data, "little") ^ int.from_bytes(repeated, "little")

@@ -13,6 +13,7 @@ import itertools
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -68,6 +69,8 @@ class Node:
         self._entities: dict[str, Entity] = {}
         self._numbers = itertools.count(1)
         self._timers: dict[PID, set[Timer]] = {}
+        self.counts: Counter[str] = Counter()
+        """How often something happened that operators want to know of."""
         self.make_pid(HOST_PROCESS)  # a bad name is better refused now than at the first spawn
 
     # -- the table --------------------------------------------------------------

@@ -20,8 +20,8 @@ ID_BYTES = 12
 MAX_PID_CHARS = 300
 """No honest PID is longer; a bound keeps hostile headers cheap."""
 
-_HOST = re.compile(r"[^@/\s\x00-\x1f\x7f]+")
-_NODE = re.compile(r"[^@/\s\x00-\x1f\x7f]+")
+# Half a surrogate pair is in no encoding: a PID with one could be neither sent nor logged.
+_PART = re.compile(r"[^@/\s\x00-\x1f\x7f\ud800-\udfff]+")
 _ID = re.compile(r"[A-Za-z0-9_-]{16,}")
 
 
@@ -50,11 +50,16 @@ class PID(str):
         """Build a PID from `ID_BYTES` or more random bytes.
 
         Raises:
-            InvalidPID: host or node has a character that would make it ambiguous.
+            InvalidPID: host or node has a character that would make it ambiguous, or too
+                many; or an id of so few bytes could be guessed.
         """
         _check_part("host", host)
         _check_part("node", node)
-        return cls(f"{host}@{node}/{base64.urlsafe_b64encode(random).rstrip(b'=').decode()}")
+        if len(random) < ID_BYTES:
+            raise InvalidPID(f"an id takes {ID_BYTES} random bytes or more, got {len(random)}")
+        text = f"{host}@{node}/{base64.urlsafe_b64encode(random).rstrip(b'=').decode()}"
+        _check_size(text)
+        return cls(text)
 
     @classmethod
     def parse(cls, text: object) -> PID:
@@ -67,9 +72,8 @@ class PID(str):
             return text
         if not isinstance(text, str):
             raise InvalidPID(f"a PID is a str like 'proc@web1/Zk3v…', got {type(text).__name__}")
+        _check_size(text)
         shown = repr(text[:80])
-        if len(text) > MAX_PID_CHARS:
-            raise InvalidPID(f"{shown}… has {len(text)} characters, a PID at most {MAX_PID_CHARS}")
         host, at, rest = text.partition("@")
         node, slash, identity = rest.partition("/")
         if not at or not slash:
@@ -83,9 +87,15 @@ class PID(str):
         return cls(text)
 
 
+def _check_size(text: str) -> None:
+    if len(text) > MAX_PID_CHARS:
+        raise InvalidPID(
+            f"{text[:80]!r}… has {len(text)} characters, a PID at most {MAX_PID_CHARS}"
+        )
+
+
 def _check_part(part: str, text: str) -> None:
-    pattern = _HOST if part == "host" else _NODE
-    if not pattern.fullmatch(text):
+    if not _PART.fullmatch(text):
         raise InvalidPID(
             f"the {part} {text[:80]!r} must be one or more characters without '@', '/' and spaces"
         )

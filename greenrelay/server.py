@@ -20,7 +20,7 @@ import gevent.ssl
 
 from greenrelay.current import default_node
 from greenrelay.errors import RefusedError
-from greenrelay.head import check_head
+from greenrelay.head import bad_request, check_head
 from greenrelay.hijack import TAKE_KEY, Taken, read_early, take_file
 from greenrelay.middleware import RelayMiddleware
 from greenrelay.node import Node
@@ -31,6 +31,9 @@ log = logging.getLogger("greenrelay.server")
 LINGER_SECONDS = 1.0
 """How long a refused client may go on sending, so that it reads why before a reset."""
 READ_BYTES = 64 * 1024
+MAX_HEAD_LINES = 100
+"""The request line included: the standard library's parser, which pywsgi uses, takes no more."""
+_TOO_LARGE = f"a request head has {MAX_HEAD_BYTES >> 10} KiB and {MAX_HEAD_LINES} lines at most"
 _QUIETLY: Any = False
 """As a `gevent.Timeout`'s exception: leave the block, raise nothing."""
 
@@ -91,10 +94,8 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             while True:
                 line = self.rfile.readline(MAX_HEAD_BYTES - size + 1)
                 size += len(line)
-                if size > MAX_HEAD_BYTES:
-                    raise RefusedError(
-                        "431 Request Header Fields Too Large", "a request head has 64 KiB at most"
-                    )
+                if size > MAX_HEAD_BYTES or len(lines) > MAX_HEAD_LINES:
+                    raise RefusedError("431 Request Header Fields Too Large", _TOO_LARGE)
                 if not line.endswith(b"\n"):
                     return None
                 if line.strip(b"\r\n"):
@@ -120,15 +121,11 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             self.server.idle.discard(self)
 
     def _refuse(self, refusal: RefusedError) -> None:
-        body = (refusal.body + "\n").encode()
-        head = (
-            f"HTTP/1.1 {refusal.status}\r\nConnection: close\r\n"
-            f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
+        answer = _encode_refusal(refusal)
         self._orig_status = refusal.status
-        self.response_length = len(body)
+        self.response_length = len(refusal.body) + 1
         self.log_request()
-        self.socket.sendall(head.encode() + body)
+        self.socket.sendall(answer)
         # Closing with unread input resets the connection, and the answer is lost.
         with gevent.Timeout(LINGER_SECONDS, _QUIETLY), contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
@@ -175,10 +172,18 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
 
     def _handle_client_error(self, error: Exception) -> Any:
         log.info("bad request from %s: %s", self.client_address, error)
-        return (
-            "400",
-            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        )
+        # The rest of pywsgi's text quotes the request.
+        fault = str(error.args[0] if error.args else type(error).__name__).partition(":")[0]
+        return ("400", _encode_refusal(bad_request(fault)))
+
+
+def _encode_refusal(refusal: RefusedError) -> bytes:
+    body = (refusal.body + "\n").encode()
+    head = (
+        f"HTTP/1.1 {refusal.status}\r\nConnection: close\r\n"
+        f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above

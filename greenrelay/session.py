@@ -14,30 +14,36 @@ blocks, switches or raises; what is due later is due through the one timer wheel
 
 from __future__ import annotations
 
-import dataclasses
 import enum
+import logging
 import time
 from typing import Any
 
-import simplejson
-
-from greenrelay.config import RelayConfig, parse_fields
-from greenrelay.entity import Entity
-from greenrelay.errors import ConfigurationError
-from greenrelay.message import Exit, LinkDown, Message, MonitorRef
+from greenrelay.config import RelayConfig
+from greenrelay.goodbyes import GOODBYES, Goodbye
+from greenrelay.logs import log_soon
+from greenrelay.membership import Member
+from greenrelay.message import Exit, LinkDown, Message
 from greenrelay.node import Node
 from greenrelay.pid import PID
-from greenrelay.transport import Transport
 from greenrelay.wheel import TimerWheel
 from greenrelay.wire import (
+    CANCELLED,
     CLOSE_ABNORMAL,
-    CLOSE_NORMAL,
+    CLOSE_GOING_AWAY,
+    CLOSE_INTERNAL_ERROR,
     CLOSE_TIMEOUT_SECONDS,
     CONNECTION_LOST,
+    IDLE_TIMEOUT,
     KILLED,
+    NOCONNECTION,
     NORMAL,
-    TRANSFERRED,
+    SHUTDOWN,
+    SLOW_CONSUMER,
+    TARGET_FAILED,
 )
+
+log = logging.getLogger("greenrelay.session")
 
 
 class State(enum.IntEnum):
@@ -50,7 +56,7 @@ class State(enum.IntEnum):
     CLOSED = 4
 
 
-class Session:
+class Session(Member):
     """One connection: an entity of a node on one side, a transport's receiver on the other.
 
     Args:
@@ -61,44 +67,24 @@ class Session:
     """
 
     __slots__ = (
-        "_monitor",
-        "_target",
-        "config",
+        "_goodbye",
         "heartbeat_due",
         "last_active",
-        "message_count",
-        "messages_out",
-        "node",
         "opened_at",
-        "pid",
         "state",
-        "transport",
         "wheel",
         "wheel_tick",
     )
 
-    transport: Transport
-
-    # The subclass's topics.
-    JOIN: str
-    LEAVE: str
-    HEARTBEAT: str
-
     def __init__(self, node: Node, wheel: TimerWheel, config: RelayConfig, host: str) -> None:
-        self.pid: PID = node.make_pid(host)
-        self.node = node
+        super().__init__(node, config, host)
         self.wheel = wheel
-        self.config = config
         self.state = State.OPENING
         self.wheel_tick = 0
         self.opened_at = self.last_active = wheel.clock()
         self.heartbeat_due = self.opened_at + config.heartbeat_interval
-        self.message_count = 0
-        """Client messages so far."""
-        self.messages_out = 0
-        """Messages to the client so far."""
-        self._target: Entity | None = None
-        self._monitor: MonitorRef | None = None
+        self._goodbye: tuple[str, str, int] | None = None
+        """Exit reason, leave reason and code of a goodbye under way."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.pid} {self.state.name}>"
@@ -135,79 +121,15 @@ class Session:
             "remote_address": self.transport.remote_address,
         }
 
-    # -- the target --------------------------------------------------------------
-
-    def _attach(self, target: Entity) -> None:
-        self._target = target
-        self._monitor = self.node.monitor(self, target.pid)
-        target.deliver(
-            Message(self.JOIN, {"client_pid": self.pid, "metadata": self.config.metadata}, self.pid)
-        )
-
-    def _detach(self, reason: str, code: int) -> None:
-        target, self._target = self._target, None
-        if self._monitor is not None:
-            self.node.topology.unmonitor(self._monitor)
-            self._monitor = None
-        if target is not None:
-            self._forget_drained(target)
-            target.deliver(
-                Message(
-                    self.LEAVE,
-                    {
-                        "client_pid": self.pid,
-                        "reason": reason,
-                        "code": code,
-                        "metadata": self.config.metadata,
-                    },
-                    self.pid,
-                )
-            )
-
     def is_choked(self) -> bool:
-        """Tell whether the target has enough to do; reading resumes when it has drained."""
-        target = self._target
-        if target is None or not target.is_full or self.state is not State.OPEN:
-            return False  # in CLOSING, the client's close frame must get through
-        mailbox = getattr(target, "mailbox", None)
-        if mailbox is not None:
-            mailbox.on_drained(self.pid, self.transport.resume)
-        return True
-
-    def _forget_drained(self, target: Entity) -> None:
-        mailbox = getattr(target, "mailbox", None)
-        if mailbox is not None:
-            mailbox.forget_drained(self.pid)
-            self.transport.resume()
-
-    # -- control -----------------------------------------------------------------
+        """Tell whether reading should pause until the target has drained."""
+        # In CLOSING, the client's goodbye must get through.
+        return self.state is State.OPEN and super().is_choked()
 
     def control(self, payload: Any) -> None:
-        """Change the configuration of the living connection, wholly or not at all.
-
-        Args:
-            payload: fields of the relay header, as a mapping or its JSON text.
-
-        Raises:
-            ConfigurationError: a field is unknown or malformed, or the new target is dead.
-        """
-        if isinstance(payload, (str, bytes)):
-            try:
-                payload = simplejson.loads(payload)
-            except ValueError as error:
-                raise ConfigurationError(f"ws.control is no JSON: {error}") from None
-        if not isinstance(payload, dict):
-            raise ConfigurationError(f"ws.control takes a mapping of fields, got {payload!r}")
-        config = dataclasses.replace(self.config, **parse_fields(payload))
-        if config.target_pid != self.config.target_pid:
-            target = self.node.find(config.target_pid)
-            if target is None:
-                raise ConfigurationError(f"the new target {config.target_pid} is not alive")
-            self._detach(TRANSFERRED, CLOSE_NORMAL)
-            self.config = config
-            self._attach(target)
-        self.config = config
-        self.heartbeat_due = self.wheel.clock() + config.heartbeat_interval
+        """Change the configuration of the living connection, wholly or not at all."""
+        super().control(payload)
+        self.heartbeat_due = self.wheel.clock() + self.config.heartbeat_interval
         self.reschedule()
 
     # -- time ----------------------------------------------------------------------
@@ -246,26 +168,72 @@ class Session:
         if self.config.heartbeat_interval and now >= self.heartbeat_due:
             interval = self.config.heartbeat_interval
             self.heartbeat_due = next_beat(self.heartbeat_due, interval, now)
-            self._send_heartbeat(now)
+            self.send_heartbeat(now - self.opened_at)
         if self.config.idle_timeout and now >= self.last_active + self.config.idle_timeout:
-            self.on_idle()
+            self.close(GOODBYES[IDLE_TIMEOUT])
 
-    def _send_heartbeat(self, now: float) -> None:
-        if self._target is not None:
-            self._target.deliver(
-                Message(
-                    self.HEARTBEAT,
-                    {
-                        "client_pid": self.pid,
-                        "uptime": now - self.opened_at,
-                        "message_count": self.message_count,
-                        "metadata": self.config.metadata,
-                    },
-                    self.pid,
-                )
-            )
+    # -- to the client -----------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of one message, or do what the slow consumer policy says."""
+        if self.config.idle_timeout:
+            self.last_active = self.wheel.clock()
+        unsent = self.transport.unsent
+        if unsent and self._is_beyond_backlog(unsent + len(data)):
+            self._on_backlog(data)
+        else:
+            self.transport.write(data)
+
+    def _is_beyond_backlog(self, size: int) -> bool:
+        return self.state is State.OPEN and size > self.config.max_backlog > 0
+
+    def _on_backlog(self, data: bytes) -> None:
+        counts = self.node.counts
+        policy = self.config.slow_consumer
+        if policy == "close":
+            counts["slow_consumer.closed"] += 1
+            unsent = self.transport.unsent
+            log_soon(log, logging.WARNING, "%s reads too slowly, %d unsent", self.pid, unsent)
+            self.transport.discard_unsent()
+            self.fail(GOODBYES[SLOW_CONSUMER])
+        elif policy == "drop_new":
+            counts["slow_consumer.dropped"] += 1
+            log_soon(log, logging.DEBUG, "%s reads too slowly, one dropped", self.pid)
+        else:
+            excess = self.transport.unsent + len(data) - self.config.max_backlog
+            dropped = self.transport.drop_oldest(excess)
+            counts["slow_consumer.dropped"] += dropped
+            log_soon(log, logging.DEBUG, "%s reads too slowly, %d dropped", self.pid, dropped)
+            self.transport.write(data)
 
     # -- ending ----------------------------------------------------------------------
+
+    def close(self, goodbye: Goodbye) -> None:
+        """Say goodbye after everything queued, and wait for the client's."""
+        if self.state > State.OPEN:
+            return
+        text, exit_reason = self.goodbye_text(goodbye), goodbye.exit_reason
+        self._goodbye = (exit_reason, text or exit_reason, goodbye.code)
+        self.transport.write(self.encode_goodbye(goodbye))
+        self.state = State.CLOSING
+        self.transport.resume()  # however busy the target is: the client's goodbye is ours
+        self.wheel.schedule(self, self.wheel.clock() + CLOSE_TIMEOUT_SECONDS)
+
+    def fail(self, goodbye: Goodbye) -> None:
+        """Say goodbye and end at once: this client is not waited for."""
+        if self.state is State.CLOSING:
+            self.end(*self.farewell())
+            self.finish()
+        elif self.state <= State.OPEN:
+            self.transport.write(self.encode_goodbye(goodbye))
+            self.end(goodbye.exit_reason, goodbye.exit_reason, goodbye.code)
+            if not self.transport.unsent:
+                self.on_flushed()
+
+    def farewell(self) -> tuple[str, str, int]:
+        """Return exit reason, leave reason and code of the goodbye under way."""
+        assert self._goodbye is not None  # set before the state is CLOSING
+        return self._goodbye
 
     def end(self, exit_reason: str, reason: str, code: int) -> None:
         """Leave the target and the node's table; the transport may still have to be flushed.
@@ -294,6 +262,21 @@ class Session:
         self.end(reason, reason, CLOSE_ABNORMAL)
         self.finish()
 
+    def cancel(self, sender: PID | None = None, reason: str | None = None) -> None:
+        """Say goodbye: somebody asks for it."""
+        self.close(Goodbye(CANCELLED, CLOSE_GOING_AWAY, reason or ""))
+
+    def drain(self) -> None:
+        """Say goodbye: the server stops."""
+        self.close(GOODBYES[SHUTDOWN])
+
+    def on_flushed(self) -> None:
+        """The last bytes are with the kernel: let the client read them before the end."""
+        if self.state is State.LINGERING:
+            # Closing with unread input would reset the connection and lose the goodbye.
+            self.transport.shutdown_write()
+            self.transport.resume()
+
     def on_eof(self) -> None:
         """The peer is gone."""
         if self.state is State.CLOSING:
@@ -303,16 +286,16 @@ class Session:
 
     def on_link_down(self, news: LinkDown) -> None:
         """A linked process has ended abnormally."""
-        if self.state < State.LINGERING:
-            self.on_linked_death(news.reason)
+        self.close(Goodbye(news.reason, CLOSE_INTERNAL_ERROR, "linked process failed"))
 
     def on_exit(self, exit: Exit) -> None:
         """The target has ended."""
         self._monitor = None
         if self._target is not None and exit.sender == self._target.pid:
             self._target = None
-            if self.state <= State.OPEN:
-                self.on_target_down(exit.reason)
+            crash = Goodbye(exit.reason, CLOSE_INTERNAL_ERROR, TARGET_FAILED)
+            is_known = exit.reason in (NORMAL, NOCONNECTION)
+            self.close(GOODBYES[exit.reason] if is_known else crash)
 
     # -- what the subclass decides -----------------------------------------------------
 
@@ -320,32 +303,20 @@ class Session:
         """Forward a message to the client, or obey it; `False`: it is too late."""
         raise NotImplementedError
 
-    def cancel(self, sender: PID | None, reason: str | None) -> None:
-        """Say goodbye: somebody asks for it."""
+    def encode_goodbye(self, goodbye: Goodbye) -> bytes:
+        """Return what the client is told at the end."""
         raise NotImplementedError
+
+    def goodbye_text(self, goodbye: Goodbye) -> str:
+        """Return the goodbye's text as the client gets it."""
+        return goodbye.text
 
     @property
     def is_full(self) -> bool:
         """Connections do not slow each other down."""
         return False
 
-    def farewell(self) -> tuple[str, str, int]:
-        """Return exit reason, leave reason and code of the goodbye under way."""
-        return NORMAL, NORMAL, CLOSE_ABNORMAL
-
-    def on_idle(self) -> None:
-        """Nothing has happened for `idle_timeout`."""
-        raise NotImplementedError
-
-    def on_target_down(self, reason: str) -> None:
-        """Say goodbye: the target has ended."""
-        raise NotImplementedError
-
-    def on_linked_death(self, reason: str) -> None:
-        """Say goodbye: a linked process has died."""
-        raise NotImplementedError
-
 
 def next_beat(due: float, interval: float, now: float) -> float:
-    """Return when the next beat is due: in step, unless some were missed in a long stall."""
-    return due + interval if due + interval > now else now + interval
+    """Return the first time after `now` in step with `due`; what a stall swallowed is gone."""
+    return due + interval * (int((now - due) / interval) + 1)

@@ -81,6 +81,7 @@ class WebSocketClient:
         headers: further request headers.
         origin: what a browser would send as `Origin`.
         subprotocols: offered to the server.
+        ssl_context: a `gevent.ssl.SSLContext` that trusts the server, for `wss://`.
 
     Raises:
         UpgradeRefused: the server would not have it.
@@ -92,6 +93,7 @@ class WebSocketClient:
         headers: Mapping[str, str] | None = None,
         origin: str | None = None,
         subprotocols: list[str] | None = None,
+        ssl_context: Any = None,
     ) -> None:
         uri = parse_uri(url)
         self._protocol = ClientProtocol(
@@ -103,8 +105,11 @@ class WebSocketClient:
         self._messages: deque[str | bytes] = deque()
         self._pieces: list[Frame] = []
         self._socket = gevent.socket.create_connection((uri.host, uri.port))
+        if ssl_context is not None:
+            self._socket = ssl_context.wrap_socket(self._socket, server_hostname=uri.host)
         request = self._protocol.connect()
         for name, value in (headers or {}).items():
+            request.headers.pop(name, None)
             request.headers[name] = value
         self._protocol.send_request(request)
         self.response: Response | None = None
@@ -260,14 +265,15 @@ class ServedApp:
         headers: Mapping[str, str] | None = None,
         origin: str | None = None,
         subprotocols: list[str] | None = None,
+        ssl_context: Any = None,
     ) -> WebSocketClient:
-        """Return a connected WebSocket, which is a context manager.
+        """Return a connected WebSocket, which is a context manager; see `WebSocketClient`.
 
         Raises:
             UpgradeRefused: the server would not have it.
         """
         url = self.url.replace("http", "ws", 1) + path
-        return WebSocketClient(url, headers, origin, subprotocols)
+        return WebSocketClient(url, headers, origin, subprotocols, ssl_context)
 
     def stop(self, drain_seconds: float = 0.0) -> None:
         """Stop the server, its connections and the processes of its node."""

@@ -75,7 +75,8 @@ class Transport:
         self._is_reading = False
         self._read_size = SHORT_READ_BYTES
         self._is_corked = True
-        self._buffer: deque[bytes | memoryview] | None = deque((head,))
+        # As a view: what is begun is never dropped, and a response has begun with its head.
+        self._buffer: deque[bytes | memoryview] | None = deque((memoryview(head),))
         self.unsent = len(head)
         """Bytes that were written and that the kernel has not taken yet."""
         self.on_closed: Callable[[], object] | None = None
@@ -203,6 +204,23 @@ class Transport:
             if isinstance(first, memoryview):
                 self._buffer.append(first)
                 self.unsent = len(first)
+
+    def drop_oldest(self, size: int) -> int:
+        """Drop the oldest writes until `size` bytes are free; return how many writes went.
+
+        A write that has partly gone out stays.
+        """
+        buffer = self._buffer or deque()
+        begun = buffer.popleft() if buffer and isinstance(buffer[0], memoryview) else None
+        dropped = 0
+        while buffer and size > 0:
+            length = len(buffer.popleft())
+            self.unsent -= length
+            size -= length
+            dropped += 1
+        if begun is not None:
+            buffer.appendleft(begun)
+        return dropped
 
     def shutdown_write(self) -> None:
         """Tell the peer that nothing more will come."""

@@ -3,16 +3,16 @@
     client frame ─► on_bytes ─► Message(message_topic, str | bytes) ─► target
     target       ─► deliver  ─► ws.send, ws.close, ws.control, or {"topic", "data"} ─► frame
 
-How it can end is one table: see `_GOODBYES`.
+How it can end stands in `session.GOODBYES`, and what only a WebSocket knows below.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from greenrelay.config import RelayConfig
+from greenrelay.config import WEBSOCKET, RelayConfig
 from greenrelay.dialect import FrameCache, envelope
 from greenrelay.errors import ConfigurationError, ProtocolError
 from greenrelay.frames import (
@@ -26,38 +26,28 @@ from greenrelay.frames import (
     encode_frame,
     is_close_code,
 )
+from greenrelay.goodbyes import Goodbye
 from greenrelay.logs import log_soon
 from greenrelay.message import Message
 from greenrelay.node import Node
-from greenrelay.pid import PID
 from greenrelay.session import Session, State, next_beat
 from greenrelay.transport import Transport
 from greenrelay.wheel import TimerWheel
 from greenrelay.wire import (
-    CANCELLED,
     CLOSE_GOING_AWAY,
     CLOSE_INTERNAL_ERROR,
     CLOSE_NO_STATUS,
     CLOSE_NORMAL,
     CLOSE_POLICY,
-    CLOSE_SERVICE_RESTART,
-    CLOSE_TIMEOUT_SECONDS,
     CLOSE_TOO_BIG,
-    CLOSE_TRY_AGAIN,
     CONNECTION_LOST,
     HOST_WEBSOCKET,
-    IDLE_TIMEOUT,
     MESSAGE_TOO_BIG,
-    NOCONNECTION,
     NORMAL,
     PING_INTERVALS_UNTIL_GONE,
     PING_TIMEOUT,
     PROTOCOL_ERROR,
     RATE_LIMITED,
-    SHUTDOWN,
-    SLOW_CONSUMER,
-    TARGET_EXITED,
-    TARGET_FAILED,
     WS_CLOSE,
     WS_CONTROL,
     WS_HEARTBEAT,
@@ -75,23 +65,8 @@ STALL_SECONDS: Final = 1.0
 _NORMAL_CLOSES: Final = frozenset({CLOSE_NORMAL, CLOSE_GOING_AWAY, CLOSE_NO_STATUS})
 
 
-class Goodbye(NamedTuple):
-    """One way to end: what monitors, the client and the target are told."""
-
-    exit_reason: str
-    code: int
-    text: str
-
-
-_GOODBYES: Final = {
-    NORMAL: Goodbye(NORMAL, CLOSE_NORMAL, TARGET_EXITED),
-    NOCONNECTION: Goodbye(NOCONNECTION, CLOSE_SERVICE_RESTART, TARGET_FAILED),
-    IDLE_TIMEOUT: Goodbye(IDLE_TIMEOUT, CLOSE_NORMAL, "idle timeout"),
-    PING_TIMEOUT: Goodbye(PING_TIMEOUT, CLOSE_INTERNAL_ERROR, "ping timeout"),
-    SLOW_CONSUMER: Goodbye(SLOW_CONSUMER, CLOSE_TRY_AGAIN, "slow consumer"),
-    RATE_LIMITED: Goodbye(RATE_LIMITED, CLOSE_POLICY, "rate limited"),
-    SHUTDOWN: Goodbye(SHUTDOWN, CLOSE_SERVICE_RESTART, "server is restarting"),
-}
+_PING_TIMEOUT: Final = Goodbye(PING_TIMEOUT, CLOSE_INTERNAL_ERROR, "ping timeout")
+_RATE_LIMITED: Final = Goodbye(RATE_LIMITED, CLOSE_POLICY, "rate limited")
 
 
 class WebSocketSession(Session):
@@ -101,11 +76,12 @@ class WebSocketSession(Session):
         frames: shared by all connections of a relay.
     """
 
-    __slots__ = ("_allowance", "_goodbye", "_parser", "frames", "last_seen", "ping_due")
+    __slots__ = ("_allowance", "_parser", "frames", "last_seen", "ping_due")
 
     JOIN = WS_JOIN
     LEAVE = WS_LEAVE
     HEARTBEAT = WS_HEARTBEAT
+    KIND = WEBSOCKET
 
     def __init__(
         self, node: Node, wheel: TimerWheel, config: RelayConfig, frames: FrameCache
@@ -113,7 +89,6 @@ class WebSocketSession(Session):
         super().__init__(node, wheel, config, HOST_WEBSOCKET)
         self.frames = frames
         self._parser = FrameParser(config.max_message_size)
-        self._goodbye: tuple[str, str, int] | None = None
         self.last_seen = self.opened_at
         self.ping_due = self.opened_at + config.ping_interval
         self._allowance: tuple[float, float] = (config.max_rate, self.opened_at)
@@ -138,14 +113,14 @@ class WebSocketSession(Session):
                     self._on_close(event)
                 elif isinstance(event, Ping) and self.state is State.OPEN:
                     self.last_active = now
-                    self._write(encode_frame(OP_PONG, event.data))
+                    self.write(encode_frame(OP_PONG, event.data))
                 if self.state >= State.LINGERING:
                     return
         except ProtocolError as error:
             log_soon(log, logging.INFO, "%s: %s", self.pid, error)
             too_big = error.close_code == CLOSE_TOO_BIG
             exit_reason = MESSAGE_TOO_BIG if too_big else PROTOCOL_ERROR
-            self._fail(Goodbye(exit_reason, error.close_code, error.reason))
+            self.fail(Goodbye(exit_reason, error.close_code, error.reason))
         if self._target is not None and self._target.is_full and self.is_choked():
             self.transport.pause()
 
@@ -154,7 +129,7 @@ class WebSocketSession(Session):
         self.message_count += 1
         self.last_active = now
         if config.max_rate and not self._is_within_rate(now):
-            self._fail(_GOODBYES[RATE_LIMITED])
+            self.fail(_RATE_LIMITED)
             return
         payload: Any = data
         if config.dialect == "envelope":
@@ -190,38 +165,24 @@ class WebSocketSession(Session):
         frames = self.frames
         self.messages_out += 1
         if message is frames.message:  # a broadcast
-            self._write(frames.frame)
+            self.write(frames.frame)
             return True
         topic = message.topic
         try:
             if topic == WS_SEND:
-                self._write(frames.raw(message))
+                self.write(frames.raw(message))
             elif topic == WS_CLOSE:
                 self._close(message.payload)
             elif topic == WS_CONTROL:
                 self.control(message.payload)
             else:
-                self._write(frames.wrapped(message))
+                self.write(frames.wrapped(message))
         except (TypeError, ValueError, LookupError, RecursionError, ConfigurationError) as error:
             # The sender's mistake: it is told in the log, the connection lives.
             log_soon(
                 log, logging.ERROR, "%s: bad %s from %s: %s", self.pid, topic, message.sender, error
             )
         return True
-
-    def _write(self, frame: bytes) -> None:
-        if self.config.idle_timeout:
-            self.last_active = self.wheel.clock()
-        unsent = self.transport.unsent
-        if unsent and self._is_beyond_backlog(unsent + len(frame)):
-            log_soon(log, logging.WARNING, "%s reads too slowly, %d unsent", self.pid, unsent)
-            self.transport.discard_unsent()
-            self._fail(_GOODBYES[SLOW_CONSUMER])
-            return
-        self.transport.write(frame)
-
-    def _is_beyond_backlog(self, size: int) -> bool:
-        return self.state is State.OPEN and size > self.config.max_backlog > 0
 
     def _close(self, payload: Any) -> None:
         code, reason = CLOSE_NORMAL, payload
@@ -235,65 +196,13 @@ class WebSocketSession(Session):
             code = CLOSE_INTERNAL_ERROR
         self.close(Goodbye(NORMAL, code, reason))
 
-    # -- ending ----------------------------------------------------------------------
+    def encode_goodbye(self, goodbye: Goodbye) -> bytes:
+        """Return the close frame."""
+        return encode_close(goodbye.code, goodbye.text)
 
-    def close(self, goodbye: Goodbye) -> None:
-        """Send a close frame after everything queued, and wait for the client's."""
-        if self.state > State.OPEN:
-            return
-        self._goodbye = (
-            goodbye.exit_reason,
-            cut_reason(goodbye.text).decode() or goodbye.exit_reason,
-            goodbye.code,
-        )
-        self.transport.write(encode_close(goodbye.code, goodbye.text))
-        self.state = State.CLOSING
-        self.transport.resume()  # however busy the target is: the client's close frame is ours
-        self.wheel.schedule(self, self.wheel.clock() + CLOSE_TIMEOUT_SECONDS)
-
-    def _fail(self, goodbye: Goodbye) -> None:
-        """Send a close frame and end at once: this client is not waited for."""
-        if self.state is State.CLOSING:
-            self.end(*self.farewell())
-            self.finish()
-            return
-        self.transport.write(encode_close(goodbye.code, goodbye.text))
-        self.end(goodbye.exit_reason, goodbye.exit_reason, goodbye.code)
-        if not self.transport.unsent:
-            self.on_flushed()
-
-    def on_flushed(self) -> None:
-        """The last bytes are with the kernel: let the client read them before the end."""
-        if self.state is State.LINGERING:
-            # Closing with unread input would reset the connection and lose the close frame.
-            self.transport.shutdown_write()
-            self.transport.resume()
-
-    def farewell(self) -> tuple[str, str, int]:
-        """Return exit reason, leave reason and code of the goodbye under way."""
-        assert self._goodbye is not None  # set before the state is CLOSING
-        return self._goodbye
-
-    def drain(self) -> None:
-        """Say goodbye: the server stops."""
-        self.close(_GOODBYES[SHUTDOWN])
-
-    def on_idle(self) -> None:
-        """Nothing has happened for `idle_timeout`."""
-        self.close(_GOODBYES[IDLE_TIMEOUT])
-
-    def on_target_down(self, reason: str) -> None:
-        """Say goodbye: the target has ended."""
-        crash = Goodbye(reason, CLOSE_INTERNAL_ERROR, TARGET_FAILED)
-        self.close(_GOODBYES[reason] if reason in (NORMAL, NOCONNECTION) else crash)
-
-    def on_linked_death(self, reason: str) -> None:
-        """Say goodbye: a linked process has died."""
-        self.close(Goodbye(reason, CLOSE_INTERNAL_ERROR, "linked process failed"))
-
-    def cancel(self, sender: PID | None = None, reason: str | None = None) -> None:
-        """Say goodbye: somebody asks for it."""
-        self.close(Goodbye(CANCELLED, CLOSE_GOING_AWAY, reason or ""))
+    def goodbye_text(self, goodbye: Goodbye) -> str:
+        """Return the reason as it fits into a close frame."""
+        return cut_reason(goodbye.text).decode()
 
     # -- time ------------------------------------------------------------------------
 
@@ -310,7 +219,7 @@ class WebSocketSession(Session):
         interval = self.config.ping_interval
         if interval and now >= (gone_at := self.last_seen + interval * PING_INTERVALS_UNTIL_GONE):
             if self.transport.is_reading and now < gone_at + STALL_SECONDS:
-                self._fail(_GOODBYES[PING_TIMEOUT])
+                self.fail(_PING_TIMEOUT)
                 self.finish()
                 return
             self.last_seen = now - interval  # it was us who did not listen: one more interval

@@ -22,9 +22,24 @@ WS_SEND: Final = "ws.send"
 WS_CLOSE: Final = "ws.close"
 WS_CONTROL: Final = "ws.control"
 
+# The same for event streams.
+SSE_JOIN: Final = "sse.join"
+SSE_LEAVE: Final = "sse.leave"
+SSE_HEARTBEAT: Final = "sse.heartbeat"
+SSE_MESSAGE: Final = "sse.message"
+SSE_CONTROL: Final = "sse.control"
+SSE_CLOSE: Final = "sse.close"
+SSE_RESERVED: Final = frozenset({SSE_JOIN, SSE_LEAVE, SSE_HEARTBEAT, SSE_CONTROL, SSE_CLOSE})
+"""Topics that are never forwarded, whatever the filter says."""
+
+# Events that an event stream sends on its own account.
+SSE_READY: Final = "ready"
+SSE_DONE: Final = "done"
+
 # Hosts in the PIDs of connections, and the default one of processes.
 HOST_PROCESS: Final = "proc"
 HOST_WEBSOCKET: Final = "ws"
+HOST_EVENT_STREAM: Final = "sse"
 
 # Exit reasons. The first six are Erlang's; the rest name how a connection can end.
 NORMAL: Final = "normal"
@@ -39,6 +54,7 @@ MESSAGE_TOO_BIG: Final = "message_too_big"
 SLOW_CONSUMER: Final = "slow_consumer"
 PING_TIMEOUT: Final = "ping_timeout"
 IDLE_TIMEOUT: Final = "idle_timeout"
+HARD_TIMEOUT: Final = "hard_timeout"
 RATE_LIMITED: Final = "rate_limited"
 
 # A leave that is no end: the connection moved to another target.
@@ -74,6 +90,7 @@ PING_INTERVAL_SECONDS: Final = (
     25.0  # below the 30 s after which mobile carriers drop idle NAT entries
 )
 PING_INTERVALS_UNTIL_GONE: Final = 2
+SSE_HEARTBEAT_SECONDS: Final = 30.0  # half of the 60 s after which common proxies give up
 MAX_MAILBOX_MESSAGES: Final = 10_000
 
 # One read of a busy connection; then it is the next connection's turn. A message of

@@ -1,0 +1,143 @@
+"""permessage-deflate without I/O: RFC 7692, the server's side, no context takeover.
+
+Without takeover a message is compressed on its own: a broadcast once for everybody,
+and a connection that is idle keeps no window. The price is a few percent of ratio.
+
+    Sec-WebSocket-Extensions ─► negotiate() ─► Agreement, or None
+    payload ─► deflate(payload, agreement)     payload ─► inflate(payload, limit)
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import Final, NamedTuple
+
+from greenrelay.errors import ProtocolError
+from greenrelay.wire import CLOSE_INVALID_DATA, CLOSE_TOO_BIG
+
+MIN_DEFLATE_BYTES: Final = 64
+"""Shorter messages are sent as they are: deflating them gains nothing, or less than that."""
+
+_NAME: Final = "permessage-deflate"
+_TAIL: Final = b"\x00\x00\xff\xff"  # RFC 7692 §7.2.1: removed by the sender, added by the receiver
+_MAX_WINDOW_BITS: Final = 15
+_MIN_WINDOW_BITS: Final = 9
+"""zlib can't deflate with 8, which RFC 7692 allows: such an offer is declined."""
+
+_MAX_STREAMS: Final = 8
+"""Of one message. One is the rule, two are allowed; thousands of them would be an attack."""
+
+_EXTENSION: Final = re.compile(
+    r'\s*([^\s;,="]+)\s*((?:;\s*[^\s;,="]+\s*(?:=\s*(?:"[^"]*"|[^\s;,="]+)\s*)?)*)(?:,|$)'
+)
+_PARAMETER: Final = re.compile(r';\s*([^\s;,="]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;,="]+))\s*)?')
+
+
+class Agreement(NamedTuple):
+    """What client and server have agreed on."""
+
+    server_window_bits: int
+    """Of the window that the server may use."""
+    response: str
+    """The value of the response's `Sec-WebSocket-Extensions`."""
+
+
+def negotiate(offers: str) -> Agreement | None:
+    """Return what becomes of the client's offers: the first that can be met, or `None`.
+
+    Args:
+        offers: the request's `Sec-WebSocket-Extensions`.
+
+    Source: RFC 7692 §7.1.
+    """
+    for name, parameters in _parse_offers(offers):
+        if name == _NAME:
+            agreement = _accept(parameters)
+            if agreement is not None:
+                return agreement
+    return None
+
+
+def _accept(parameters: list[tuple[str, str | None]]) -> Agreement | None:
+    """Return the agreement on one offer; `None`: it is malformed, or can't be met."""
+    if len({name for name, _ in parameters}) != len(parameters):
+        return None
+    window_bits = _MAX_WINDOW_BITS
+    response = [_NAME, "server_no_context_takeover", "client_no_context_takeover"]
+    for name, value in parameters:
+        if name in ("server_no_context_takeover", "client_no_context_takeover"):
+            if value is not None:
+                return None
+        elif name == "server_max_window_bits":
+            bits = _window_bits(value)
+            if bits is None or bits < _MIN_WINDOW_BITS:
+                return None
+            window_bits = bits
+            response.append(f"server_max_window_bits={bits}")
+        elif name == "client_max_window_bits":
+            if value is not None and _window_bits(value) is None:
+                return None
+        else:
+            return None
+    return Agreement(window_bits, "; ".join(response))
+
+
+def _window_bits(value: str | None) -> int | None:
+    if value is None or not re.fullmatch(r"[89]|1[0-5]", value):
+        return None
+    return int(value)
+
+
+def _parse_offers(header: str) -> list[tuple[str, list[tuple[str, str | None]]]]:
+    """Return the offers in a header; what does not parse, and all behind it, is none."""
+    offers = []
+    position = 0
+    while position < len(header):
+        match = _EXTENSION.match(header, position)
+        if match is None or match.end() == position:
+            break
+        parameters = [
+            (found[1].lower(), found[2] if found[2] is not None else found[3])
+            for found in _PARAMETER.finditer(match[2])
+        ]
+        offers.append((match[1].lower(), parameters))
+        position = match.end()
+    return offers
+
+
+def deflate(payload: bytes, window_bits: int) -> bytes:
+    """Return a message's payload compressed on its own.
+
+    Source: RFC 7692 §7.2.1.
+    """
+    compressor = zlib.compressobj(wbits=-window_bits)
+    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[: -len(_TAIL)]
+
+
+def inflate(payload: bytes, max_size: int) -> bytes:
+    """Return a client's compressed message.
+
+    Args:
+        max_size: bytes that the result may have; no more are ever made. 0 is off.
+
+    Raises:
+        ProtocolError: it is larger, or not deflated at all. Source: RFC 7692 §7.2.2.
+    """
+    # One byte more than allowed is enough to know.
+    room = max_size + 1 if max_size else 0
+    result = b""
+    rest = payload + _TAIL
+    try:
+        for _ in range(_MAX_STREAMS):
+            if not rest:
+                return result
+            decompressor = zlib.decompressobj(wbits=-_MAX_WINDOW_BITS)
+            result += decompressor.decompress(rest, room - len(result) if room else 0)
+            if room and len(result) >= room:
+                raise ProtocolError(CLOSE_TOO_BIG, f"messages hold {max_size} bytes at most")
+            # A block marked as the last one ends a stream; another may follow (§7.2.3.5).
+            rest = decompressor.unused_data if decompressor.eof else b""
+    except zlib.error:
+        raise ProtocolError(CLOSE_INVALID_DATA, "the message is not deflated") from None
+    raise ProtocolError(CLOSE_INVALID_DATA, "the message has too many deflate streams")

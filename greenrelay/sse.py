@@ -1,0 +1,188 @@
+"""An event stream as a process: messages on one side, events on the other.
+
+    anyone ─► deliver ─► topic is message_topic? ─► event: <topic> / data: … ─► browser
+
+Managed, it has a target and ends with it. Detached, it has none until an `sse.control`
+names one. The client says nothing; that it has left shows in its socket, at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from greenrelay.config import EVENT_STREAM, RelayConfig
+from greenrelay.errors import ConfigurationError
+from greenrelay.eventstream import HEARTBEAT, Event, encode_event, payload_text
+from greenrelay.goodbyes import Goodbye
+from greenrelay.jsontext import encode_json
+from greenrelay.logs import log_soon
+from greenrelay.message import Message
+from greenrelay.node import Node
+from greenrelay.session import Session, State
+from greenrelay.transport import Transport
+from greenrelay.wheel import TimerWheel
+from greenrelay.wire import (
+    CLOSE_NORMAL,
+    HARD_TIMEOUT,
+    HOST_EVENT_STREAM,
+    NORMAL,
+    SSE_CLOSE,
+    SSE_CONTROL,
+    SSE_DONE,
+    SSE_HEARTBEAT,
+    SSE_JOIN,
+    SSE_LEAVE,
+    SSE_READY,
+    SSE_RESERVED,
+)
+
+log = logging.getLogger("greenrelay.sse")
+
+ANY_TOPIC: Final = "*"
+CLOSED_BY_SERVER: Final = "closed by server"
+
+_HARD_TIMEOUT: Final = Goodbye(HARD_TIMEOUT, CLOSE_NORMAL, "hard timeout")
+
+
+class EventCache:
+    """The last event made, so that a broadcast is encoded once for all streams."""
+
+    __slots__ = ("_event", "_message")
+
+    def __init__(self) -> None:
+        self._message: Message | None = None
+        self._event = b""
+
+    def encode(self, message: Message) -> bytes:
+        """Return the event that a message becomes.
+
+        Raises:
+            ValueError, TypeError: it can't be one.
+        """
+        if message is not self._message:
+            payload = message.payload
+            if isinstance(payload, Event):
+                self._event = encode_event(
+                    message.topic, payload_text(payload.data), id=payload.id, retry=payload.retry
+                )
+            else:
+                self._event = encode_event(message.topic, payload_text(payload))
+            self._message = message
+        return self._event
+
+
+class EventStreamSession(Session):
+    """One event stream.
+
+    Args:
+        events: shared by all streams of a relay.
+        last_event_id: what the browser sent when it reconnected, else `None`.
+    """
+
+    __slots__ = ("_events", "_hard_due", "last_event_id")
+
+    JOIN = SSE_JOIN
+    LEAVE = SSE_LEAVE
+    HEARTBEAT = SSE_HEARTBEAT
+    KIND = EVENT_STREAM
+
+    def __init__(
+        self,
+        node: Node,
+        wheel: TimerWheel,
+        config: RelayConfig,
+        events: EventCache,
+        last_event_id: str | None = None,
+    ) -> None:
+        super().__init__(node, wheel, config, HOST_EVENT_STREAM)
+        self._events = events
+        self._hard_due = self.opened_at + config.hard_timeout
+        self.last_event_id = last_event_id
+
+    def connect(self, sock: Any, head: bytes) -> None:
+        """Attach the socket; nothing is sent before `begin()`."""
+        self.transport = Transport(sock, self, head + self._first_bytes())
+
+    def _first_bytes(self) -> bytes:
+        config = self.config
+        first = b"retry: %d\n\n" % (config.retry * 1000) if config.retry else b""
+        if not config.target_pid:
+            # Never the metadata: it may be the server's own.
+            ready = {"stream_pid": self.pid, "message_topic": config.message_topic}
+            first += encode_event(SSE_READY, encode_json(ready).decode())
+        return first
+
+    def join_payload(self) -> dict[str, Any]:
+        """Return what the target is told about a new stream."""
+        return {**super().join_payload(), "last_event_id": self.last_event_id}
+
+    # -- from the client -----------------------------------------------------------
+
+    def on_bytes(self, data: bytes) -> None:
+        """Drop what the client sends: an event stream has one direction."""
+
+    # -- to the client ---------------------------------------------------------------
+
+    def deliver(self, message: Message) -> bool:
+        """Forward a message to the client, or obey it."""
+        if self.state > State.OPEN:
+            return False
+        topic = message.topic
+        try:
+            if topic in SSE_RESERVED:
+                self._obey(topic, message.payload)
+            elif topic == self.config.message_topic or self.config.message_topic == ANY_TOPIC:
+                self.write(self._events.encode(message))
+                self.messages_out += 1
+        except (TypeError, ValueError, LookupError, RecursionError, ConfigurationError) as error:
+            # The sender's mistake: it is told in the log, the stream lives.
+            log_soon(
+                log, logging.ERROR, "%s: bad %s from %s: %s", self.pid, topic, message.sender, error
+            )
+        return True
+
+    def _obey(self, topic: str, payload: Any) -> None:
+        if topic == SSE_CONTROL:
+            self.control(payload)
+        elif topic == SSE_CLOSE:
+            reason = payload.get("reason") if isinstance(payload, dict) else payload
+            if reason is not None and not isinstance(reason, str):
+                raise TypeError(f"sse.close takes a reason, or none, got {payload!r:.80}")
+            self.close(Goodbye(NORMAL, CLOSE_NORMAL, reason or CLOSED_BY_SERVER))
+
+    def control(self, payload: Any) -> None:
+        """Change the configuration of the living stream."""
+        super().control(payload)
+        self._hard_due = self.opened_at + self.config.hard_timeout
+        self.reschedule()
+
+    # -- ending ----------------------------------------------------------------------
+
+    def close(self, goodbye: Goodbye) -> None:
+        """Say goodbye after everything queued; a browser has no goodbye to wait for."""
+        self.fail(goodbye)
+
+    def encode_goodbye(self, goodbye: Goodbye) -> bytes:
+        """Return the last event."""
+        return encode_event(SSE_DONE, encode_json({"reason": goodbye.text}).decode())
+
+    # -- time ------------------------------------------------------------------------
+
+    def next_due(self) -> float:
+        """Return when something is due next: the end, or what every session has."""
+        due = super().next_due()
+        return min(due, self._hard_due) if self.config.hard_timeout else due
+
+    def tick(self, now: float) -> None:
+        """Send a heartbeat, or notice that time is up."""
+        if self.config.hard_timeout and now >= self._hard_due:
+            self.close(_HARD_TIMEOUT)
+            return
+        super().tick(now)
+
+    def send_heartbeat(self, uptime: float) -> None:
+        """Keep proxies from closing, and tell the target."""
+        if not self.transport.unsent:  # what waits keeps the proxy busy enough
+            self.transport.write(HEARTBEAT)
+        super().send_heartbeat(uptime)
