@@ -14,8 +14,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from greenrelay import process
+    from greenrelay.direct import event_stream, write_event
     from greenrelay.errors import (
         CallTimeout,
+        ClientGone,
         ConfigurationError,
         GreenRelayError,
         InvalidPID,
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
         NameTaken,
         NotAProcess,
         ProcessDown,
+        ResponseStarted,
     )
+    from greenrelay.eventstream import Event
     from greenrelay.extension import GreenRelay
     from greenrelay.message import Cancel, Exit, LinkDown, Message
     from greenrelay.middleware import RelayMiddleware
@@ -34,7 +38,9 @@ __all__ = [
     "PID",
     "CallTimeout",
     "Cancel",
+    "ClientGone",
     "ConfigurationError",
+    "Event",
     "Exit",
     "GreenRelay",
     "GreenRelayError",
@@ -47,10 +53,15 @@ __all__ = [
     "NotAProcess",
     "ProcessDown",
     "RelayMiddleware",
+    "ResponseStarted",
+    "event_stream",
     "process",
+    "write_event",
 ]
 
 _HOMES = {
+    "direct": ("event_stream", "write_event"),
+    "eventstream": ("Event",),
     "extension": ("GreenRelay",),
     "message": ("Cancel", "Exit", "LinkDown", "Message"),
     "middleware": ("RelayMiddleware",),

@@ -37,10 +37,10 @@ _PARAMETER: Final = re.compile(r';\s*([^\s;,="]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;,=
 class Agreement(NamedTuple):
     """What client and server have agreed on."""
 
-    server_window_bits: int
-    """Of the window that the server may use."""
     response: str
     """The value of the response's `Sec-WebSocket-Extensions`."""
+    server_window_bits: int
+    """Of the window that the server may use."""
 
 
 def negotiate(offers: str) -> Agreement | None:
@@ -80,7 +80,7 @@ def _accept(parameters: list[tuple[str, str | None]]) -> Agreement | None:
                 return None
         else:
             return None
-    return Agreement(window_bits, "; ".join(response))
+    return Agreement("; ".join(response), window_bits)
 
 
 def _window_bits(value: str | None) -> int | None:

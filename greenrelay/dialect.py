@@ -8,16 +8,17 @@ dialect decides: the bare `str` or `bytes`, or an envelope around it.
 from __future__ import annotations
 
 import base64
-import dataclasses
-import datetime
-import uuid
-from typing import Any
+from typing import Any, Final
 
-import simplejson
-
-from greenrelay.frames import OP_BINARY, OP_TEXT, encode_frame
+from greenrelay.frames import OP_BINARY, OP_TEXT, deflate_frame, encode_frame
+from greenrelay.jsontext import encode_json
 from greenrelay.message import Message
 from greenrelay.pid import PID
+
+_SEND_TAKES: Final = (
+    'ws.send takes {"type": "text", "data": str} or {"type": "binary", "data": bytes}'
+)
+_NOTHING: Final = object()  # not None: that is a payload
 
 
 class FrameCache:
@@ -28,38 +29,53 @@ class FrameCache:
     nothing to encode again, but comparing long ones for nothing would.
     """
 
-    __slots__ = ("_data", "_topic", "frame", "message")
+    __slots__ = ("_data", "_deflated", "_deflated_of", "_kind", "_topic", "frame", "message")
 
     def __init__(self) -> None:
         self.frame = b""
         """The last frame."""
         self.message: Message | None = None
         """The message it was made of."""
-        self._topic = ""
-        self._data: object = None
+        # What it was made of, if that can't have changed; and as what: one of the two.
+        self._data: object = _NOTHING
+        self._topic: object = _NOTHING
+        self._kind: object = _NOTHING
+        self._deflated: dict[int, bytes] = {}
+        self._deflated_of = b""
+
+    def deflated(self, frame: bytes, window_bits: int) -> bytes:
+        """Return `frame` compressed, once for all receivers with the same window."""
+        if frame is not self._deflated_of:
+            self._deflated_of, self._deflated = frame, {}
+        deflated = self._deflated.get(window_bits)
+        if deflated is None:
+            deflated = self._deflated[window_bits] = deflate_frame(frame, window_bits)
+        return deflated
 
     def raw(self, message: Message) -> bytes:
         """Return the frame that a `ws.send` asks for.
 
         Raises:
-            LookupError, TypeError: the payload is not `{"type": "text"|"binary", "data": …}`.
+            TypeError: the payload is not `{"type": "text"|"binary", "data": …}`.
+            ValueError: the text is not Unicode.
         """
         payload = message.payload
-        data = payload["data"]
-        kind = payload["type"]
-        if data is self._data and self._topic == kind:
+        try:
+            data = payload["data"]
+            kind = payload["type"]
+        except (TypeError, LookupError):
+            raise TypeError(f"{_SEND_TAKES}, got {payload!r:.80}") from None
+        if data is self._data and kind == self._kind:
             return self.frame
         if kind == "text" and isinstance(data, str):
             frame = encode_frame(OP_TEXT, data.encode())
         elif kind == "binary" and isinstance(data, (bytes, bytearray, memoryview)):
             frame = encode_frame(OP_BINARY, bytes(data))
         else:
-            raise TypeError(
-                'ws.send takes {"type": "text", "data": str} or {"type": "binary", "data": bytes}, '
-                f"got type {kind!r} with {type(data).__name__}"
-            )
-        self.frame, self.message, self._topic = frame, message, kind
-        self._data = data if isinstance(data, (str, bytes)) else None
+            raise TypeError(f"{_SEND_TAKES}, got type {kind!r:.80} with {type(data).__name__}")
+        self.frame, self.message = frame, message
+        self._topic, self._kind = _NOTHING, kind
+        self._data = data if isinstance(data, (str, bytes)) else _NOTHING
         return frame
 
     def wrapped(self, message: Message) -> bytes:
@@ -69,16 +85,17 @@ class FrameCache:
             ValueError, TypeError: the payload is not JSON.
         """
         topic, payload = message.topic, message.payload
-        if payload is self._data and self._topic == "=" + topic:
+        if payload is self._data and topic == self._topic:
             return self.frame
         if isinstance(payload, (bytes, bytearray, memoryview)):
-            encoded = base64.b64encode(payload).decode()
+            encoded = base64.b64encode(bytes(payload)).decode()  # a view may have gaps
             frame = encode_frame(OP_BINARY, encode_json({"topic": topic, "data": encoded}))
         else:
             frame = encode_frame(OP_TEXT, encode_json({"topic": topic, "data": payload}))
-        self.frame, self.message, self._topic = frame, message, "=" + topic
+        self.frame, self.message = frame, message
+        self._topic, self._kind = topic, _NOTHING
         # Anything else could have changed until it is sent again.
-        self._data = payload if isinstance(payload, (str, bytes)) else None
+        self._data = payload if isinstance(payload, (str, bytes)) else _NOTHING
         return frame
 
 
@@ -90,25 +107,3 @@ def envelope(pid: PID, data: str | bytes, metadata: dict[str, Any]) -> dict[str,
         "data": data,
         "metadata": metadata,
     }
-
-
-def encode_json(value: Any) -> bytes:
-    """Return compact JSON; knows what legacy code has in its payloads.
-
-    Raises:
-        TypeError, ValueError: a value is not JSON.
-    """
-    text: str = simplejson.dumps(
-        value, default=_jsonable, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return text.encode()
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
-        return value.isoformat()
-    if isinstance(value, uuid.UUID):
-        return str(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-    raise TypeError(f"{type(value).__name__} is not JSON; send what JSON has, or str() of it")

@@ -21,6 +21,13 @@ from greenrelay.jsontext import encode_json
 HEARTBEAT: Final = b": ping\n\n"
 """A comment: it keeps proxies from closing, and no client hears of it."""
 
+STREAM_HEADERS: Final = (
+    ("Content-Type", "text/event-stream"),
+    ("Cache-Control", "no-cache"),
+    ("X-Accel-Buffering", "no"),  # nginx would gather events until its buffer is full
+)
+"""Of every response that is an event stream."""
+
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _BREAKS: Final = re.compile(r"[\r\n\0]")
 _MAX_RETRY_MS: Final = 2**31 - 1

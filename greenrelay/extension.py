@@ -19,23 +19,28 @@ from typing import Any
 import simplejson
 from flask import Flask, Response, current_app
 
+from greenrelay.admission import Quota
 from greenrelay.appcontext import AppTurn
-from greenrelay.config import nearest, relay_config
+from greenrelay.config import EVENT_STREAM, nearest, relay_config
 from greenrelay.current import default_node, on_node
 from greenrelay.errors import ConfigurationError
 from greenrelay.middleware import RelayMiddleware
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
+from greenrelay.routers import load_routers
 from greenrelay.routing import accept_upgrades
 from greenrelay.spawning import spawn
-from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS, WS_RELAY_HEADER
+from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS, SSE_RELAY_HEADER, WS_RELAY_HEADER
 
 # What the app's configuration may hold, and what stands in for what it does not.
 DEFAULTS: dict[str, Any] = {
     "GREENRELAY_NODE": None,
     "GREENRELAY_DRAIN_SECONDS": DRAIN_SECONDS,
     "GREENRELAY_TRUSTED_PROXIES": "",
+    "GREENRELAY_ROUTERS": (),
+    "GREENRELAY_MAX_CONNECTIONS": 0,
+    "GREENRELAY_MAX_CONNECTIONS_PER_ADDRESS": 0,
 }
 
 
@@ -66,10 +71,16 @@ class GreenRelay:
             raise ConfigurationError("this app has a GreenRelay already; call init_app() once")
         settings = read_settings(app)
         node = default_node(settings["GREENRELAY_NODE"]) if self._node is None else self._node
+        proxies = settings["GREENRELAY_TRUSTED_PROXIES"]
         middleware = RelayMiddleware(
             app.wsgi_app,
             node=node,
-            origins=OriginPolicy(trusted_proxies=settings["GREENRELAY_TRUSTED_PROXIES"]),
+            routers=load_routers(settings["GREENRELAY_ROUTERS"], proxies),
+            origins=OriginPolicy(trusted_proxies=proxies),
+            quota=Quota(
+                settings["GREENRELAY_MAX_CONNECTIONS"],
+                settings["GREENRELAY_MAX_CONNECTIONS_PER_ADDRESS"],
+            ),
             make_turn=lambda: AppTurn(app),
         )
         app.extensions["greenrelay"] = middleware
@@ -95,6 +106,22 @@ class GreenRelay:
         values = {"target_pid": target, **fields}
         relay_config(values)
         return Response(headers={WS_RELAY_HEADER: simplejson.dumps(values)})
+
+    def sse(self, target: str | None = None, **fields: Any) -> Response:
+        """Return the response that turns this request into an event stream.
+
+        Args:
+            target: PID of the process that is told of the stream and with which it ends;
+                none: the stream is detached, and its first event, `ready`, names its PID.
+            fields: further fields of the relay header: `message_topic`, `metadata`,
+                `heartbeat_interval="30s"`, `idle_timeout`, `hard_timeout`, `retry`, …
+
+        Raises:
+            ConfigurationError: a field is unknown or malformed; the text says what to write.
+        """
+        values = fields if target is None else {"target_pid": target, **fields}
+        relay_config(values, kind=EVENT_STREAM)
+        return Response(headers={SSE_RELAY_HEADER: simplejson.dumps(values)})
 
     def spawn(
         self,

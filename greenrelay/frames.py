@@ -14,6 +14,7 @@ import codecs
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from greenrelay.deflate import MIN_DEFLATE_BYTES, deflate, inflate
 from greenrelay.errors import ProtocolError
 from greenrelay.masking import apply_mask
 from greenrelay.wire import (
@@ -34,6 +35,7 @@ OP_PONG: Final = 0xA
 
 _FIN: Final = 0x80
 _RSV: Final = 0x70
+_RSV1: Final = 0x40  # permessage-deflate's: this message is compressed
 _OPCODE: Final = 0x0F
 _MASKED: Final = 0x80
 _LENGTH: Final = 0x7F
@@ -82,13 +84,16 @@ class FrameParser:
     """Turn a client's bytes into messages and control frames.
 
     Args:
-        max_message_size: bytes of one message, all its fragments together; 0 is off.
+        max_message_size: bytes of one message, all its fragments together, inflated;
+            0 is off.
+        inflates: whether permessage-deflate has been agreed on. Source: RFC 7692 §6.
     """
 
-    __slots__ = ("_open", "_pending", "max_message_size")
+    __slots__ = ("_inflates", "_open", "_pending", "max_message_size")
 
-    def __init__(self, max_message_size: int) -> None:
+    def __init__(self, max_message_size: int, inflates: bool = False) -> None:
         self.max_message_size = max_message_size
+        self._inflates = inflates
         self._pending = b""  # a header or a control frame that is still incomplete
         self._open: _OpenMessage | None = None  # a message that takes more than one piece
 
@@ -122,7 +127,7 @@ class FrameParser:
             position = message.take(data, 0)
             if message.is_complete:
                 self._open = None
-                yield message.finish()
+                yield message.finish(self.max_message_size)
         elif self._pending:
             data = self._pending + data
             self._pending = b""
@@ -140,17 +145,17 @@ class FrameParser:
                     return
                 yield _control_event(opcode, _unmask(data, start, stop))
                 position = stop
-            elif stop <= end and first & _FIN and opcode != OP_CONT:
+            elif stop <= end and first & _FIN and opcode != OP_CONT and not first & _RSV1:
                 payload = _unmask(data, start, stop)
                 yield payload if opcode == OP_BINARY else _decode(payload)
                 position = stop
             else:
-                message = self._open_message(opcode)
+                message = self._open_message(opcode, bool(first & _RSV1))
                 message.begin_frame(data[start - _MASK_BYTES : start], stop - start, first & _FIN)
                 position = message.take(data, start)
                 if message.is_complete:
                     self._open = None
-                    yield message.finish()
+                    yield message.finish(self.max_message_size)
 
     def _read_header(self, data: bytes, position: int, end: int) -> tuple[int, int, int] | None:
         """Return the first byte, the payload's start and its stop; `None`: incomplete."""
@@ -181,7 +186,7 @@ class FrameParser:
         return first, start, start + length
 
     def _check_header(self, first: int, second: int, length: int) -> None:
-        if first & _RSV:
+        if first & _RSV and not (self._inflates and self._begins_deflated(first)):
             raise ProtocolError(CLOSE_PROTOCOL_ERROR, "reserved bits are set")
         if not second & _MASKED:
             raise ProtocolError(CLOSE_PROTOCOL_ERROR, "client frames must be masked")
@@ -194,6 +199,10 @@ class FrameParser:
         elif opcode not in (_MAY_START if self._open is None else _MAY_CONTINUE):
             raise ProtocolError(CLOSE_PROTOCOL_ERROR, f"opcode {opcode:#x} is out of place")
 
+    def _begins_deflated(self, first: int) -> bool:
+        """Tell whether RSV1, and nothing else, marks the first frame of a message."""
+        return first & _RSV == _RSV1 and first & _OPCODE in _MAY_START
+
     def _check_size(self, length: int) -> None:
         size = length if self._open is None else length + len(self._open.payload)
         if size > self.max_message_size > 0:
@@ -201,20 +210,23 @@ class FrameParser:
                 CLOSE_TOO_BIG, f"messages hold {self.max_message_size} bytes at most"
             )
 
-    def _open_message(self, opcode: int) -> _OpenMessage:
+    def _open_message(self, opcode: int, is_deflated: bool) -> _OpenMessage:
         if self._open is None:
-            self._open = _OpenMessage(opcode)
+            self._open = _OpenMessage(opcode, is_deflated)
         return self._open
 
 
 class _OpenMessage:
     """A message that arrives in several frames, or in several reads."""
 
-    __slots__ = ("_decoder", "_fin", "_mask", "payload", "remaining")
+    __slots__ = ("_decoder", "_fin", "_is_deflated", "_is_text", "_mask", "payload", "remaining")
 
-    def __init__(self, opcode: int) -> None:
+    def __init__(self, opcode: int, is_deflated: bool) -> None:
         self.payload = bytearray()
-        self._decoder = _Utf8Decoder() if opcode == OP_TEXT else None
+        self._is_text = opcode == OP_TEXT
+        self._is_deflated = is_deflated
+        # Deflated text shows only when it is whole.
+        self._decoder = _Utf8Decoder() if self._is_text and not is_deflated else None
 
     def begin_frame(self, mask: bytes, length: int, fin: int) -> None:
         self._mask = mask
@@ -240,10 +252,11 @@ class _OpenMessage:
     def is_complete(self) -> bool:
         return bool(self._fin) and not self.remaining
 
-    def finish(self) -> str | bytes:
-        if self._decoder is None:
-            return bytes(self.payload)
-        return self.payload.decode()  # can't fail: the decoder has seen every byte
+    def finish(self, max_size: int) -> str | bytes:
+        payload = bytes(self.payload)
+        if self._is_deflated:
+            payload = inflate(payload, max_size)
+        return _decode(payload) if self._is_text else payload
 
 
 def encode_frame(opcode: int, payload: bytes) -> bytes:
@@ -257,6 +270,18 @@ def encode_frame(opcode: int, payload: bytes) -> bytes:
     if length < 1 << 16:
         return bytes((_FIN | opcode, _LENGTH_16)) + length.to_bytes(2, "big") + payload
     return bytes((_FIN | opcode, _LENGTH_64)) + length.to_bytes(8, "big") + payload
+
+
+def deflate_frame(frame: bytes, window_bits: int) -> bytes:
+    """Return a whole frame of a message, compressed if that makes it shorter.
+
+    Source: RFC 7692 §6.
+    """
+    start = 2 + {_LENGTH_16: 2, _LENGTH_64: 8}.get(frame[1], 0)
+    if len(frame) - start < MIN_DEFLATE_BYTES:
+        return frame
+    deflated = encode_frame((frame[0] & _OPCODE) | _RSV1, deflate(frame[start:], window_bits))
+    return deflated if len(deflated) < len(frame) else frame
 
 
 def encode_close(code: int, reason: str = "") -> bytes:

@@ -56,6 +56,8 @@ class Handshake(NamedTuple):
     key: str
     protocols: tuple[str, ...]
     """Subprotocols that the client offered, in its order of preference."""
+    extensions: str = ""
+    """Extensions that it offered."""
 
 
 def is_upgrade(environ: dict[str, Any]) -> bool:
@@ -101,13 +103,22 @@ def check_handshake(environ: dict[str, Any]) -> Handshake:
                 ("Connection", "Upgrade"),
             ),
         )
-    return Handshake(key, tuple(_elements(environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", ""))))
+    return Handshake(
+        key,
+        tuple(_elements(environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", ""))),
+        environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""),
+    )
 
 
-def upgrade_headers(handshake: Handshake, handler_headers: Iterable[tuple[str, str]]) -> Headers:
+def upgrade_headers(
+    handshake: Handshake, handler_headers: Iterable[tuple[str, str]], extensions: str = ""
+) -> Headers:
     """Return the headers of the 101 response: ours, then those the handler set.
 
     A subprotocol is taken from the handler's headers if the client offered it.
+
+    Args:
+        extensions: that have been agreed on.
     """
     handler_headers = list(handler_headers)
     digest = hashlib.sha1(handshake.key.encode("latin-1") + _GUID).digest()
@@ -116,6 +127,8 @@ def upgrade_headers(handshake: Handshake, handler_headers: Iterable[tuple[str, s
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Accept", base64.b64encode(digest).decode()),
     ]
+    if extensions:
+        headers.append(("Sec-WebSocket-Extensions", extensions))
     for name, value in handler_headers:
         if name.lower() == "sec-websocket-protocol" and value in handshake.protocols:
             headers.append((name, value))

@@ -18,14 +18,16 @@ from __future__ import annotations
 import _socket  # the plain class, whatever has been monkey-patched
 import contextlib
 import io
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gevent.socket
 import gevent.ssl
-from gevent.pywsgi import WSGIHandler
+from gevent.pywsgi import Input, WSGIHandler
 
+READ_BYTES = 64 * 1024
 TAKE_KEY = "greenrelay.take"
 """Our server's handler puts a callable here that returns a `Taken`."""
 
@@ -46,13 +48,17 @@ def can_take(environ: dict[str, Any]) -> bool:
     return TAKE_KEY in environ or _pywsgi_file(environ) is not None
 
 
-def take(environ: dict[str, Any], start_response: Callable[..., Any]) -> Taken:
+def take(environ: dict[str, Any], start_response: Callable[..., Any], status: str) -> Taken:
     """Take the request's socket; the server is not told otherwise.
 
-    Requires `can_take(environ)`.
+    Requires `can_take(environ)`. Switches: yes, while a request's body is still arriving.
+
+    Args:
+        status: of the response that the session will send, for the server's access log.
     """
+    _discard_body(environ)
     if TAKE_KEY in environ:
-        taken: Taken = environ[TAKE_KEY]()
+        taken: Taken = environ[TAKE_KEY](status)
         return taken
     file = _pywsgi_file(environ)
     assert file is not None  # can_take() has said so
@@ -60,35 +66,60 @@ def take(environ: dict[str, Any], start_response: Callable[..., Any]) -> Taken:
     # Without this, pywsgi's access log says "000" for a connection that was upgraded.
     handler = getattr(start_response, "__self__", None)
     if isinstance(handler, WSGIHandler):
-        vars(handler)["_orig_status"] = "101 Switching Protocols"
+        vars(handler)["_orig_status"] = status
     return taken
 
 
 def take_file(file: io.BufferedReader) -> Taken:
     """Take the gevent socket behind a server's buffered file."""
     sock = file.raw._sock  # type: ignore[attr-defined]  # gevent's SocketIO
-    early = read_early(file, sock)
+    early = _read_early(file, sock)
     if isinstance(sock, gevent.ssl.SSLSocket):
+        _close_file(file)
         return Taken(sock, early, must_wait=True)
     family, kind, proto = sock.family, sock.type, sock.proto
     taken = _socket.socket(family, kind, proto, sock.detach())
     taken.setblocking(False)
-    close_file(file)
+    _close_file(file)
     return Taken(taken, early, must_wait=False)
 
 
-def read_early(file: io.BufferedReader, sock: Any) -> bytes:
-    """Return what the client has sent already, without waiting for more."""
+def _read_early(file: io.BufferedReader, sock: Any) -> bytes:
+    # What the client has sent already, without waiting for more.
     sock.settimeout(0.0)
     with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
         return file.peek()
     return b""
 
 
-def close_file(file: io.BufferedReader) -> None:
-    """Close the server's file, which is how its keep-alive loop learns that it is over."""
+def _close_file(file: io.BufferedReader) -> None:
+    # This is how the server's keep-alive loop learns that it is over; and a socket with an
+    # open file stays open when it is closed.
     with contextlib.suppress(OSError):
         file.close()
+
+
+def is_client_gone(environ: dict[str, Any]) -> bool:
+    """Tell whether the client has closed its side, where the server lets us look."""
+    file: Any = _pywsgi_file(environ)
+    sock: Any = environ.get("gunicorn.socket") if file is None else file.raw._sock
+    plain: Any = getattr(sock, "_sock", None)  # it does not wait; gevent's would
+    if plain is None or isinstance(sock, gevent.ssl.SSLSocket):
+        return False  # with TLS only a read would tell
+    try:
+        return not plain.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _discard_body(environ: dict[str, Any]) -> None:
+    # What the view has not read of a request's body is nobody's frame.
+    if isinstance(environ.get("wsgi.input"), Input):
+        with contextlib.suppress(OSError):
+            while environ["wsgi.input"].read(READ_BYTES):
+                pass
 
 
 def _pywsgi_file(environ: dict[str, Any]) -> io.BufferedReader | None:

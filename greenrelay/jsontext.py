@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import uuid
-from typing import Any
+from typing import Any, Final
 
 import simplejson
 
@@ -17,11 +17,12 @@ def encode_json(value: Any) -> bytes:
     `UUID`, named tuples and dataclasses.
 
     Raises:
-        TypeError, ValueError: a value is not JSON, or not finite.
+        TypeError, ValueError: a value is not JSON, not finite, or nested too deeply.
     """
-    text: str = simplejson.dumps(
-        value, default=_jsonable, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    try:
+        text: str = _ENCODER.encode(value)
+    except RecursionError:
+        raise ValueError("nested too deeply for JSON") from None
     return text.encode()
 
 
@@ -33,3 +34,13 @@ def _jsonable(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
     raise TypeError(f"{type(value).__name__} is not JSON; send what JSON has, or str() of it")
+
+
+_ENCODER: Final = simplejson.JSONEncoder(
+    default=_jsonable,
+    separators=(",", ":"),
+    ensure_ascii=False,
+    allow_nan=False,
+    # Or bytes that happen to be UTF-8 would pass as text, and others fail.
+    encoding=None,  # type: ignore[arg-type]  # the stubs know no None
+)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import gevent
@@ -22,36 +22,40 @@ import gevent.event
 import simplejson
 from werkzeug.wsgi import ClosingIterator
 
-from greenrelay.config import DEFAULT_LIMITS, Limits, parse_relay_header
+from greenrelay.admission import Admission, Quota
+from greenrelay.config import DEFAULT_LIMITS, Limits
 from greenrelay.current import default_node, on_node
-from greenrelay.dialect import FrameCache
+from greenrelay.direct import STREAM_KEY, DirectStream
 from greenrelay.errors import ConfigurationError, RefusedError
-from greenrelay.handshake import Headers, check_handshake, encode_head, upgrade_headers
-from greenrelay.hijack import Taken, can_take, take
+from greenrelay.handshake import Headers
+from greenrelay.hijack import Taken, take
 from greenrelay.mailbox import Turn
 from greenrelay.node import Node
-from greenrelay.origins import OriginPolicy, Verdict
+from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
+from greenrelay.routers import Router, default_router, find_router
 from greenrelay.session import Session
-from greenrelay.websocket import WebSocketSession
-from greenrelay.wheel import TimerWheel
-from greenrelay.wire import WS_RELAY_HEADER
+from greenrelay.wire import SSE_RELAY_HEADER, WS_RELAY_HEADER
 
 log = logging.getLogger("greenrelay.relay")
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-_WS_HEADER = WS_RELAY_HEADER.lower()
+_RELAY_HEADERS = {name.lower(): name for name in (WS_RELAY_HEADER, SSE_RELAY_HEADER)}
 
 
 class RelayMiddleware:
     """Relay the connections that a WSGI app asks for; put it outermost.
 
     Args:
-        app: any WSGI application.
+        app: any WSGI application. (Flask routes an upgrade request to rules with
+            `websocket=True` only; `GreenRelay(app)` mends that, this class alone does not.)
         node: where the connections live, by default the interpreter's.
-        limits: what holds where a relay header says nothing.
-        origins: decides which web pages may connect; by default the app's own.
+        routers: which relays a URL prefix has; by default both, everywhere.
+        limits: what holds where a relay header says nothing, and no router is given.
+        origins: decides which web pages may connect, where no router is given; by
+            default the app's own.
+        quota: how many connections there may be.
         make_turn: gives what surrounds each message of the processes that views spawn.
     """
 
@@ -60,81 +64,79 @@ class RelayMiddleware:
         app: WSGIApp,
         *,
         node: Node | None = None,
+        routers: Sequence[Router] = (),
         limits: Limits = DEFAULT_LIMITS,
         origins: OriginPolicy | None = None,
+        quota: Quota | None = None,
         make_turn: Callable[[], Turn] | None = None,
     ) -> None:
         self.app = app
         self.node = default_node() if node is None else node
-        self.limits = limits
-        self.origins = OriginPolicy() if origins is None else origins
+        self.routers = list(routers) or [default_router(limits, origins or OriginPolicy())]
         self.make_turn = make_turn
-        self._wheel = TimerWheel()
-        self._frames = FrameCache()
+        self._admission = Admission(self.node, quota or Quota())
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        answer = _Answer(start_response)
+        router = find_router(self.routers, environ.get("PATH_INFO", ""))
+        try:
+            self._check_first(environ, router)
+        except RefusedError as refusal:
+            log.info("%s: %s: %s", environ.get("PATH_INFO"), refusal.status, refusal.detail)
+            return refuse(refusal, environ, start_response)
+        stream = environ[STREAM_KEY] = DirectStream(environ, start_response)
+        answer = _Answer(start_response, stream, router)
         with on_node(self.node, self.make_turn) as spawned:
             body = self.app(environ, answer.start)
-            if answer.status is None:
+            if answer.status is None and not stream.is_open:
                 body = _start_body(body)  # an app may call start_response only when it is iterated
-        if answer.relay is None:
+        if answer.relay is None and not stream.is_open:
             return body
         close = getattr(body, "close", None)
         if close is not None:
             close()
+        if answer.relay is None:
+            return ()  # write_event() has been the response
+        return self._relay(environ, start_response, answer, spawned)
+
+    def _check_first(self, environ: dict[str, Any], router: Router | None) -> None:
+        """Under a configured router, look at handshake and origin before the handler runs."""
+        rules = router.rules if router is not None else {}
+        # Only where one relay is all there is can the request be known to be meant for it.
+        if len(rules) == 1:
+            ((header, rule),) = rules.items()
+            if rule.is_checked_first:
+                self._admission.check_first(environ, header, rule)
+
+    def _relay(
+        self,
+        environ: dict[str, Any],
+        start_response: Callable[..., Any],
+        answer: _Answer,
+        spawned: list[PID],
+    ) -> Iterable[bytes]:
+        """Turn the request into a connection, or answer with what stands against it."""
+        assert answer.relay is not None  # the caller has looked
+        assert answer.router is not None  # else there would be no relay
+        rule = answer.router.rules[answer.relay[0]]
         try:
-            return self._relay(environ, start_response, answer)
+            session, status, connect = self._admission.admit(
+                environ, answer.relay, rule, answer.headers
+            )
         except RefusedError as error:
             refusal = error
             log.info("%s: %s: %s", environ.get("PATH_INFO"), refusal.status, refusal.detail)
         except ConfigurationError as error:
             refusal = RefusedError("500 Internal Server Error", "invalid relay configuration")
             log.error("%s: %s", environ.get("PATH_INFO"), error)
-        self._cancel_orphan(answer.relay, spawned)
+        else:
+            taken = take(environ, start_response, status)
+            connect(taken.sock)
+            _begin(session, taken)
+            return ()
+        self._cancel_orphan(answer.relay[1], spawned)
         return refuse(refusal, environ, start_response)
-
-    # -- deciding ----------------------------------------------------------------
-
-    def _relay(
-        self, environ: dict[str, Any], start_response: Callable[..., Any], answer: _Answer
-    ) -> Iterable[bytes]:
-        """Turn the request into a connection, or raise what is to be answered instead."""
-        config = parse_relay_header(answer.relay or "", self.limits)
-        handshake = check_handshake(environ)
-        self._check_origin(environ)
-        if self.node.is_draining:
-            raise RefusedError("503 Service Unavailable", "server is stopping")
-        if not self.node.is_alive(config.target_pid):
-            raise RefusedError("503 Service Unavailable", "relay target is gone")
-        headers = upgrade_headers(handshake, answer.headers)
-        head = encode_head("101 Switching Protocols", headers)
-        if not can_take(environ):
-            raise RefusedError(
-                "501 Not Implemented",
-                "this server's sockets can't be taken; run the app with greenrelay serve, "
-                "or on gevent.pywsgi",
-            )
-        session = WebSocketSession(self.node, self._wheel, config, self._frames)
-        taken = take(environ, start_response)
-        session.connect(taken.sock, head)
-        _begin(session, taken)
-        return ()
-
-    def _check_origin(self, environ: dict[str, Any]) -> None:
-        if self.origins.judge(environ) is Verdict.FOREIGN:
-            own = self.origins.own_origin(environ)
-            shown = (
-                f"{own.scheme}://{own.host}:{own.port}" if own else "unknown, its Host is malformed"
-            )
-            raise RefusedError(
-                "403 Forbidden",
-                "origin not allowed",
-                detail=f"{environ.get('HTTP_ORIGIN')!r} is not allowed; this site is {shown} "
-                "(behind a proxy, name it in GREENRELAY_TRUSTED_PROXIES)",
-            )
 
     def _cancel_orphan(self, header: str, spawned: list[PID]) -> None:
         """Cancel a target that this request has spawned and that nobody is connected to."""
@@ -175,25 +177,39 @@ def refuse(
 class _Answer:
     """What the app answers: passed on, unless it asks for a relay."""
 
-    def __init__(self, start_response: Callable[..., Any]) -> None:
+    def __init__(
+        self, start_response: Callable[..., Any], stream: DirectStream, router: Router | None
+    ) -> None:
         self._start_response = start_response
+        self._stream = stream
+        self.router = router
         self.status: str | None = None
         self.headers: Headers = []
-        self.relay: str | None = None
-        """The relay header's value, when the response is withheld."""
+        self.relay: tuple[str, str] | None = None
+        """The relay header's name and value, when the response is withheld."""
 
     def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[..., Any]:
         """Stand in for the server's `start_response`."""
         self.status = status
-        self.headers = [(name, value) for name, value in headers if name.lower() != _WS_HEADER]
-        values = [value for name, value in headers if name.lower() == _WS_HEADER]
-        if values and status.startswith("2"):
-            self.relay = values[-1]
-            return _drop
+        self.headers = [item for item in headers if item[0].lower() not in _RELAY_HEADERS]
         self.relay = None
+        if self._stream.is_open:
+            return _drop
+        for name, value in headers:
+            header = _RELAY_HEADERS.get(name.lower())
+            if header is not None and status.startswith("2") and self._is_on(header):
+                self.relay = header, value
+                return _drop
+        self._stream.close_door()
         if exc_info is not None:
             return self._start_response(status, self.headers, exc_info)  # type: ignore[no-any-return]  # WSGI
         return self._start_response(status, self.headers)  # type: ignore[no-any-return]  # WSGI
+
+    def _is_on(self, header: str) -> bool:
+        is_on = self.router is not None and header in self.router.rules
+        if not is_on:
+            log.error("%s is ignored: no router switches this relay on for the URL", header)
+        return is_on
 
 
 def _drop(data: bytes) -> None:

@@ -5,9 +5,8 @@ relay carries the user's cookies, so a foreign page must not get one by asking
 (cross-site WebSocket hijacking).
 
     pattern        = "*" | "null" | [scheme "://"] host [":" port]
-    host           = name | "*." name        ("*." stands for one label or more)
-    port           = digits | "*"            (absent: the scheme's default; without a
-                                              scheme: any)
+    host           = name | "*." name | "[" IPv6 "]"      ("*." stands for one label or more)
+    port           = digits | "*"         (absent: the scheme's default; without a scheme: any)
 """
 
 from __future__ import annotations
@@ -20,9 +19,19 @@ from typing import Any, NamedTuple
 
 from greenrelay.errors import ConfigurationError
 
-_DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+# Said by patterns that were copied from a URL, and by proxies: they mean the page's origin.
+_PAGE_SCHEMES = {"ws": "http", "wss": "https"}
+
+_SCHEME = r"(?P<scheme>[a-z][a-z0-9+.-]*)"
+_ADDRESS = r"\[[0-9a-f:.]+\]"
+_NAME = r"(?!\.)[a-z0-9._~!$&'()+;=%-]+"
 _ORIGIN = re.compile(
-    r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://)?(?P<host>\[[0-9a-f:.]+\]|[^\s/:@?#\[\]]+)(?::(?P<port>\d+|\*))?",
+    rf"{_SCHEME}://(?P<host>{_ADDRESS}|{_NAME})(?::(?P<port>\d+))?",
+    re.ASCII,
+)
+_PATTERN = re.compile(
+    rf"(?:{_SCHEME}://)?(?P<host>{_ADDRESS}|(?:\*\.)?{_NAME})(?::(?P<port>\d+|\*))?",
     re.ASCII,
 )
 
@@ -55,7 +64,7 @@ class OriginPolicy:
         trusted_proxies: addresses or networks whose `X-Forwarded-*` are believed.
 
     Raises:
-        ConfigurationError: a pattern or an address is malformed.
+        ConfigurationError: a pattern or an address is malformed, or no text at all.
     """
 
     def __init__(
@@ -95,7 +104,6 @@ class OriginPolicy:
             port = _last(environ.get("HTTP_X_FORWARDED_PORT"))
             if port and not re.search(r":\d+$", host):
                 host = f"{host}:{port}"
-        scheme = {"ws": "http", "wss": "https"}.get(scheme, scheme)
         return _parse_origin(f"{scheme}://{host}".lower())
 
     def _is_proxy(self, address: str) -> bool:
@@ -103,6 +111,8 @@ class OriginPolicy:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
+        # On a socket for both families IPv4 clients look like this: ::ffff:10.0.0.7
+        parsed = getattr(parsed, "ipv4_mapped", None) or parsed
         return any(parsed in network for network in self._proxies)
 
 
@@ -122,6 +132,9 @@ def parse_network(text: str) -> Network:
 
 def _split(value: str | Iterable[str]) -> list[str]:
     parts = value.split(",") if isinstance(value, str) else value
+    parts = list(parts) if isinstance(parts, Iterable) else [parts]
+    if not all(isinstance(part, str) for part in parts):
+        raise ConfigurationError(f"write texts, or one with commas between, not {value!r:.80}")
     return [part.strip() for part in parts if part.strip()]
 
 
@@ -132,22 +145,22 @@ def _last(value: str | None) -> str:
 
 def _parse_origin(text: str) -> Origin | None:
     match = _ORIGIN.fullmatch(text)
-    if match is None or not match["scheme"] or match["port"] == "*":
+    if match is None:
         return None
-    scheme = match["scheme"]
+    scheme = _PAGE_SCHEMES.get(match["scheme"], match["scheme"])
     return Origin(scheme, match["host"], match["port"] or _DEFAULT_PORTS.get(scheme, ""))
 
 
 def _parse_pattern(text: str) -> Origin:
-    match = _ORIGIN.fullmatch(text)
-    host = match["host"] if match else ""
-    if match is None or "*" in host.removeprefix("*."):
+    match = _PATTERN.fullmatch(text)
+    if match is None:
         raise ConfigurationError(
             f"origin pattern {text!r} is malformed; write '*', 'https://app.example.com', "
-            "'https://*.example.org', 'app.example.com' or 'http://localhost:*'"
+            "'https://*.example.org', 'app.example.com' or 'http://localhost:*' "
+            "(beyond ASCII in its xn-- form)"
         )
-    scheme = match["scheme"] or "*"
-    return Origin(scheme, host, match["port"] or _DEFAULT_PORTS.get(scheme, "*"))
+    scheme = _PAGE_SCHEMES.get(match["scheme"], match["scheme"] or "*")
+    return Origin(scheme, match["host"], match["port"] or _DEFAULT_PORTS.get(scheme, "*"))
 
 
 def _matches(pattern: Origin, origin: Origin) -> bool:

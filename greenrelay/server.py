@@ -21,7 +21,7 @@ import gevent.ssl
 from greenrelay.current import default_node
 from greenrelay.errors import RefusedError
 from greenrelay.head import bad_request, check_head
-from greenrelay.hijack import TAKE_KEY, Taken, read_early, take_file
+from greenrelay.hijack import TAKE_KEY, Taken, take_file
 from greenrelay.middleware import RelayMiddleware
 from greenrelay.node import Node
 from greenrelay.wire import HEAD_TIMEOUT_SECONDS, KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES
@@ -80,29 +80,18 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         return super().handle_one_request()
 
     def _read_head(self) -> list[bytes] | None:
-        """Return the lines of the next head, `None` when the client has left.
+        """Return the lines of the next head, `None` when there will be none.
 
         Raises:
             RefusedError: it is too late or too large.
         """
-        if self._has_served and not self._await_next():
+        if self._has_served and (
+            self.server.closed or not self._await_byte(self.server.keep_alive)
+        ):
             return None
         timeout = gevent.Timeout.start_new(self.server.head_timeout)
-        lines: list[bytes] = []
-        size = 0
         try:
-            while True:
-                line = self.rfile.readline(MAX_HEAD_BYTES - size + 1)
-                size += len(line)
-                if size > MAX_HEAD_BYTES or len(lines) > MAX_HEAD_LINES:
-                    raise RefusedError("431 Request Header Fields Too Large", _TOO_LARGE)
-                if not line.endswith(b"\n"):
-                    return None
-                if line.strip(b"\r\n"):
-                    lines.append(line)
-                elif lines:
-                    return lines
-                # An empty line before a request is a relic to be ignored (RFC 9112 §2.2).
+            return self._read_lines() if self._has_served or self._await_byte(None) else None
         except gevent.Timeout as expired:
             if expired is not timeout:
                 raise
@@ -110,15 +99,31 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         finally:
             timeout.close()
 
-    def _await_next(self) -> bool:
-        """Wait for the next request of a kept connection; `False`: there will be none."""
-        self.server.idle.add(self)
-        try:
-            with gevent.Timeout(self.server.keep_alive, _QUIETLY):
+    def _await_byte(self, seconds: float | None) -> bool:
+        """Wait for the first byte of a head; `False`: there will be none."""
+        with gevent.Timeout(seconds, _QUIETLY) as waiting:
+            self.server.idle[gevent.getcurrent()] = waiting
+            try:
                 return bool(self.rfile.peek(1))
-            return False
-        finally:
-            self.server.idle.discard(self)
+            finally:
+                del self.server.idle[gevent.getcurrent()]
+        return False
+
+    def _read_lines(self) -> list[bytes] | None:
+        lines: list[bytes] = []
+        size = 0
+        while True:
+            line = self.rfile.readline(MAX_HEAD_BYTES - size + 1)
+            size += len(line)
+            if size > MAX_HEAD_BYTES or len(lines) > MAX_HEAD_LINES:
+                raise RefusedError("431 Request Header Fields Too Large", _TOO_LARGE)
+            if not line.endswith(b"\n"):
+                return None
+            if line.strip(b"\r\n"):
+                lines.append(line)
+            elif lines:
+                return lines
+            # An empty line before a request is a relic to be ignored (RFC 9112 §2.2).
 
     def _refuse(self, refusal: RefusedError) -> None:
         answer = _encode_refusal(refusal)
@@ -148,16 +153,16 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         environ[TAKE_KEY] = self.take
         return environ
 
-    def take(self) -> Taken:
-        """Hand the socket over; this handler will not touch it again."""
-        sock = self.socket
-        if isinstance(sock, gevent.ssl.SSLSocket):
-            self.taken = Taken(sock, read_early(self.rfile, sock), must_wait=False)
-        else:
-            self.taken = take_file(self.rfile)
+    def take(self, status: str) -> Taken:
+        """Hand the socket over; this handler will not touch it again.
+
+        Args:
+            status: of the response that somebody else sends, for the access log.
+        """
+        self.taken = take_file(self.rfile)._replace(must_wait=False)
         self.socket = None
         self.close_connection = True
-        self._orig_status = "101 Switching Protocols"
+        self._orig_status = status
         return self.taken
 
     def handle_error(self, kind: Any, error: Any, trace: Any) -> None:
@@ -192,8 +197,12 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
     Takes the arguments of `WSGIServer`, and:
 
     Args:
+        certfile, keyfile: serve TLS with this certificate and private key, PEM files.
         head_timeout: seconds in which a request head has to arrive.
         keep_alive: seconds after which an idle connection is closed.
+
+    Raises:
+        OSError: the files of a certificate can't be read, or don't match.
     """
 
     handler_class = RelayHandler
@@ -203,23 +212,30 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         listener: Any,
         application: Any = None,
         *,
+        certfile: str | None = None,
+        keyfile: str | None = None,
         head_timeout: float = HEAD_TIMEOUT_SECONDS,
         keep_alive: float = KEEP_ALIVE_SECONDS,
         **kwargs: Any,
     ) -> None:
+        if certfile is not None:
+            kwargs["ssl_context"] = _tls_context(certfile, keyfile)
         kwargs.setdefault("spawn", gevent.pool.Pool())
         super().__init__(listener, application, **kwargs)
         self.head_timeout = head_timeout
         self.keep_alive = keep_alive
-        self.idle: set[RelayHandler] = set()
-        """Handlers that wait for their client's next request."""
+        self.idle: dict[Any, gevent.Timeout] = {}
+        """Greenlets that wait for a client's request, and what ends their waiting."""
 
     def stop(self, timeout: float | None = None) -> None:
         """Close the listener and idle connections; wait for requests under way, then end them."""
         self.close()
-        for handler in tuple(self.idle):
-            handler.socket.close()
+        gevent.get_hub().loop.run_callback(self._end_idle)
         super().stop(timeout)
+
+    def _end_idle(self) -> None:
+        for waiter, end in tuple(self.idle.items()):
+            waiter.throw(end)
 
     def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
         """Shake hands within the head's deadline; leave a taken socket open."""
@@ -236,6 +252,14 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         finally:
             if handler.taken is None:
                 ssl_socket.close()
+
+
+def _tls_context(certfile: str, keyfile: str | None) -> Any:
+    # Left to pywsgi, both files were read anew for every connection.
+    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certfile, keyfile)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def find_node(application: Any) -> Node:

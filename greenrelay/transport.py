@@ -23,9 +23,12 @@ from greenrelay.wire import READ_BYTES, SHORT_READ_BYTES
 
 _READ = 1  # libev's EV_READ and EV_WRITE
 _WRITE = 2
-_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_TLS_WAITS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_WOULD_BLOCK = (BlockingIOError, *_TLS_WAITS)
 _FLUSH_BYTES = 256 * 1024
 """Joined for one send: more than a socket buffer takes at once is copied for nothing."""
+_TLS_RECORD_BYTES = 16 * 1024
+"""What TLS encrypts at once, at most. Source: RFC 8446 §5.1."""
 
 log = logging.getLogger("greenrelay")
 
@@ -181,19 +184,25 @@ class Transport:
         if self._buffer is None:
             try:
                 sent = self._sock.send(data)
-            except _WOULD_BLOCK:
-                sent = 0
+            except BlockingIOError:
+                self._wait(data)
+                return
+            except _TLS_WAITS:
+                self._wait(memoryview(data))
+                return
             except OSError:
                 self._lose()
                 return
-            if sent == len(data):
-                return
-            self._buffer = deque((memoryview(data)[sent:] if sent else data,))
-            self.unsent = len(data) - sent
-            self._await_writable()
+            if sent != len(data):
+                self._wait(memoryview(data)[sent:])
         else:
             self._buffer.append(data)
             self.unsent += len(data)
+
+    def _wait(self, rest: bytes | memoryview) -> None:
+        self._buffer = deque((rest,))
+        self.unsent = len(rest)
+        self._await_writable()
 
     def discard_unsent(self) -> None:
         """Drop what waits, except the rest of a write that has partly gone out."""
@@ -240,8 +249,11 @@ class Transport:
             return
         try:
             sent = self._sock.send(_join(buffer)) if buffer else 0
-        except _WOULD_BLOCK:
+        except BlockingIOError:
             sent = 0
+        except _TLS_WAITS:
+            sent = 0
+            _mark_begun(buffer)
         except OSError:
             self._lose()
             return
@@ -309,3 +321,13 @@ def _drop(buffer: deque[bytes | memoryview], count: int) -> None:
         count -= len(buffer.popleft())
     if count:
         buffer[0] = memoryview(buffer[0])[count:]
+
+
+def _mark_begun(buffer: deque[bytes | memoryview]) -> None:
+    # TLS has encrypted a record that it could not send, and wants the same bytes again.
+    begun = [buffer.popleft()]
+    size = len(begun[0])
+    while buffer and size < _TLS_RECORD_BYTES:
+        begun.append(buffer.popleft())
+        size += len(begun[-1])
+    buffer.appendleft(memoryview(b"".join(begun)))

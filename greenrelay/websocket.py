@@ -74,9 +74,10 @@ class WebSocketSession(Session):
 
     Args:
         frames: shared by all connections of a relay.
+        window_bits: of permessage-deflate, if it has been agreed on; 0 is off.
     """
 
-    __slots__ = ("_allowance", "_parser", "frames", "last_seen", "ping_due")
+    __slots__ = ("_allowance", "_parser", "_window_bits", "frames", "last_seen", "ping_due")
 
     JOIN = WS_JOIN
     LEAVE = WS_LEAVE
@@ -84,11 +85,17 @@ class WebSocketSession(Session):
     KIND = WEBSOCKET
 
     def __init__(
-        self, node: Node, wheel: TimerWheel, config: RelayConfig, frames: FrameCache
+        self,
+        node: Node,
+        wheel: TimerWheel,
+        config: RelayConfig,
+        frames: FrameCache,
+        window_bits: int = 0,
     ) -> None:
         super().__init__(node, wheel, config, HOST_WEBSOCKET)
         self.frames = frames
-        self._parser = FrameParser(config.max_message_size)
+        self._window_bits = window_bits
+        self._parser = FrameParser(config.max_message_size, inflates=window_bits > 0)
         self.last_seen = self.opened_at
         self.ping_due = self.opened_at + config.ping_interval
         self._allowance: tuple[float, float] = (config.max_rate, self.opened_at)
@@ -163,25 +170,30 @@ class WebSocketSession(Session):
         if self.state > State.OPEN:
             return False
         frames = self.frames
-        self.messages_out += 1
-        if message is frames.message:  # a broadcast
-            self.write(frames.frame)
-            return True
         topic = message.topic
         try:
-            if topic == WS_SEND:
-                self.write(frames.raw(message))
+            if message is frames.message:  # a broadcast
+                frame = frames.frame
+            elif topic == WS_SEND:
+                frame = frames.raw(message)
             elif topic == WS_CLOSE:
                 self._close(message.payload)
+                return True
             elif topic == WS_CONTROL:
                 self.control(message.payload)
+                return True
             else:
-                self.write(frames.wrapped(message))
+                frame = frames.wrapped(message)
         except (TypeError, ValueError, LookupError, RecursionError, ConfigurationError) as error:
             # The sender's mistake: it is told in the log, the connection lives.
             log_soon(
                 log, logging.ERROR, "%s: bad %s from %s: %s", self.pid, topic, message.sender, error
             )
+            return True
+        if self._window_bits and self.config.compression:
+            frame = frames.deflated(frame, self._window_bits)
+        self.messages_out += 1
+        self.write(frame)
         return True
 
     def _close(self, payload: Any) -> None:

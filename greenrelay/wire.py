@@ -105,3 +105,4 @@ HEAD_TIMEOUT_SECONDS: Final = 10.0
 MAX_HEAD_BYTES: Final = 64 * 1024
 KEEP_ALIVE_SECONDS: Final = 75.0  # longer than the 60 s for which common proxies keep a connection
 DRAIN_SECONDS: Final = 10.0
+RETRY_AFTER_SECONDS: Final = 5  # what a client that was refused for lack of room is told

@@ -1,0 +1,193 @@
+"""Admission: a request that asks for a relay becomes a session, or is refused.
+
+What may be refused, and with which status, is the failure table of the reference;
+nothing is upgraded, and no socket touched, before all of it has been looked at.
+"""
+
+from __future__ import annotations
+
+import email.utils
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from greenrelay.config import EVENT_STREAM, RelayConfig, parse_relay_header
+from greenrelay.deflate import negotiate
+from greenrelay.dialect import FrameCache
+from greenrelay.errors import RefusedError
+from greenrelay.eventstream import STREAM_HEADERS
+from greenrelay.handshake import (
+    Headers,
+    check_handshake,
+    encode_head,
+    end_to_end_headers,
+    upgrade_headers,
+)
+from greenrelay.hijack import can_take
+from greenrelay.message import Exit, MonitorRef
+from greenrelay.node import Node
+from greenrelay.origins import OriginPolicy, Verdict
+from greenrelay.pid import PID
+from greenrelay.routers import Rule
+from greenrelay.session import Session
+from greenrelay.sse import EventCache, EventStreamSession
+from greenrelay.websocket import WebSocketSession
+from greenrelay.wheel import TimerWheel
+from greenrelay.wire import RETRY_AFTER_SECONDS, SSE_RELAY_HEADER
+
+SWITCHING: Final = "101 Switching Protocols"
+OK: Final = "200 OK"
+UNAVAILABLE: Final = "503 Service Unavailable"
+
+
+class Quota:
+    """How many connections a node, and one client address, may have; 0 is off.
+
+    Args:
+        per_node, per_address: the bounds.
+    """
+
+    def __init__(self, per_node: int = 0, per_address: int = 0) -> None:
+        self.per_node = per_node
+        self.per_address = per_address
+        self._addresses: dict[PID, str] = {}
+        self._counts: Counter[str] = Counter()
+
+    def check(self, address: str) -> None:
+        """Raise `RefusedError` when one more would be too many."""
+        if self.per_node and len(self._addresses) >= self.per_node:
+            raise _too_many("this server has too many connections")
+        if self.per_address and self._counts[address] >= self.per_address:
+            raise _too_many("this address has too many connections")
+
+    def count(self, node: Node, pid: PID, address: str) -> None:
+        """Count a connection until it ends."""
+        if self.per_node or self.per_address:
+            self._addresses[pid] = address
+            self._counts[address] += 1
+            node.topology.monitor(MonitorRef(pid, 0), self)
+
+    def on_exit(self, exit: Exit) -> None:
+        """A counted connection has ended."""
+        address = self._addresses.pop(exit.sender)
+        self._counts[address] -= 1
+        if not self._counts[address]:
+            del self._counts[address]
+
+
+class Admission:
+    """Decides for one middleware.
+
+    Args:
+        node: where the connections live.
+        quota: how many there may be.
+    """
+
+    def __init__(self, node: Node, quota: Quota) -> None:
+        self._node = node
+        self._quota = quota
+        self._wheel = TimerWheel()
+        self._frames = FrameCache()
+        self._events = EventCache()
+
+    def check_first(self, environ: dict[str, Any], header: str, rule: Rule) -> None:
+        """Check what does not depend on the handler's answer.
+
+        Raises:
+            RefusedError: answer with it, and do not run the handler.
+        """
+        if header != SSE_RELAY_HEADER:
+            check_handshake(environ)
+        check_origin(environ, rule.origins)
+
+    def admit(
+        self, environ: dict[str, Any], relay: tuple[str, str], rule: Rule, headers: Headers
+    ) -> tuple[Session, str, Callable[[Any], None]]:
+        """Return a session that has not joined yet, its status, and what connects it to a socket.
+
+        Args:
+            relay: the relay header's name and value.
+            headers: the handler's other headers.
+
+        Raises:
+            RefusedError, ConfigurationError: answer with it.
+        """
+        name, value = relay
+        if name == SSE_RELAY_HEADER:
+            return self._admit_stream(environ, value, rule, headers)
+        config = parse_relay_header(value, rule.limits)
+        handshake = check_handshake(environ)
+        self._check(environ, config, rule)
+        agreement = negotiate(handshake.extensions) if config.compression else None
+        extensions, window_bits = ("", 0) if agreement is None else agreement
+        head = encode_head(SWITCHING, upgrade_headers(handshake, headers, extensions))
+        session = WebSocketSession(self._node, self._wheel, config, self._frames, window_bits)
+        self._quota.count(self._node, session.pid, environ.get("REMOTE_ADDR", ""))
+        return session, SWITCHING, lambda sock: session.connect(sock, head)
+
+    def _admit_stream(
+        self, environ: dict[str, Any], value: str, rule: Rule, headers: Headers
+    ) -> tuple[Session, str, Callable[[Any], None]]:
+        config = parse_relay_header(value, rule.limits, EVENT_STREAM)
+        verdict = self._check(environ, config, rule)
+        if environ.get("REQUEST_METHOD") == "HEAD":
+            raise RefusedError(OK, "", STREAM_HEADERS, detail="HEAD has no body to stream")
+        head = encode_head(OK, stream_headers(environ, verdict, headers))
+        last = environ.get("HTTP_LAST_EVENT_ID")
+        session = EventStreamSession(self._node, self._wheel, config, self._events, last)
+        self._quota.count(self._node, session.pid, environ.get("REMOTE_ADDR", ""))
+        return session, OK, lambda sock: session.connect(sock, head)
+
+    def _check(self, environ: dict[str, Any], config: RelayConfig, rule: Rule) -> Verdict:
+        verdict = check_origin(environ, rule.origins)
+        if self._node.is_draining:
+            raise RefusedError(UNAVAILABLE, "server is stopping", _RETRY)
+        if config.target_pid and not self._node.is_alive(config.target_pid):
+            raise RefusedError(UNAVAILABLE, "relay target is gone")
+        self._quota.check(environ.get("REMOTE_ADDR", ""))
+        if not can_take(environ):
+            raise RefusedError(
+                "501 Not Implemented",
+                "this server's sockets can't be taken; run the app with greenrelay serve, "
+                "or on gevent.pywsgi",
+            )
+        return verdict
+
+
+def check_origin(environ: dict[str, Any], origins: OriginPolicy) -> Verdict:
+    """Return why a page may open a relay.
+
+    Raises:
+        RefusedError: it may not.
+    """
+    verdict = origins.judge(environ)
+    if verdict is Verdict.FOREIGN:
+        own = origins.own_origin(environ)
+        shown = f"{own.scheme}://{own.host}:{own.port}" if own else "unknown, its Host is malformed"
+        raise RefusedError(
+            "403 Forbidden",
+            "origin not allowed",
+            detail=f"{environ.get('HTTP_ORIGIN')!r} is not allowed; this site is {shown} "
+            "(behind a proxy, name it in GREENRELAY_TRUSTED_PROXIES)",
+        )
+    return verdict
+
+
+def stream_headers(environ: dict[str, Any], verdict: Verdict, handler_headers: Headers) -> Headers:
+    """Return the headers of an event stream's response; those the handler set win."""
+    handlers = end_to_end_headers(handler_headers)
+    theirs = {name.lower() for name, _ in handlers}
+    ours = [*STREAM_HEADERS, ("Date", email.utils.formatdate(usegmt=True)), ("Connection", "close")]
+    if verdict in (Verdict.LISTED, Verdict.ANY):
+        ours.append(("Access-Control-Allow-Origin", environ["HTTP_ORIGIN"]))
+        ours.append(("Vary", "Origin"))
+        if verdict is Verdict.LISTED:
+            ours.append(("Access-Control-Allow-Credentials", "true"))
+    return [(name, value) for name, value in ours if name.lower() not in theirs] + handlers
+
+
+_RETRY: Final = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
+
+
+def _too_many(text: str) -> RefusedError:
+    return RefusedError(UNAVAILABLE, text, _RETRY)
