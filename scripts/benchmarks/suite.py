@@ -1,0 +1,100 @@
+"""What is measured: contenders in rows, benchmarks in columns, one yardstick per suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class MeasurementFailed(Exception):
+    """A contender could not be measured; the text is shown in place of its number."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One row of a table."""
+
+    name: str
+    """What `--only` calls it."""
+    title: str
+    program: Path
+    packages: tuple[str, ...]
+    """What pip installs for it."""
+    modules: tuple[str, ...]
+    """What must be importable for it to run."""
+    optional: tuple[str, ...] = ()
+    """Packages it runs faster with, but also without."""
+    marks: dict[str, str] = field(default_factory=dict)
+    """Benchmark name → what is different in its number there."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how often."""
+
+    rounds: int = 3
+    warmup_seconds: float = 0.5
+    """Not counted, at the start of every load."""
+    seconds: float = 2.0
+    settle_seconds: float = 2.0
+    """Between the last of the idle connections and reading the memory."""
+    opcode: str = "text"
+    per_cpu: bool = False
+    """Rates per second of the server's CPU time instead of per elapsed second."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measurement."""
+
+    value: float
+    """In the benchmark's unit."""
+    detail: dict[str, Any] = field(default_factory=dict)
+    """What the load client said, as it is."""
+    client_share: float | None = None
+    """How much of the window the load client's core was not idle, 0 to 1."""
+    server_share: float | None = None
+    foreign_share: float = 0.0
+    """How much of the window other programs took of one of the two cores."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One column of a table.
+
+    `measure` takes the workbench (`environment.Workbench`) and a contender, and returns a
+    sample or raises `MeasurementFailed`.
+    """
+
+    name: str
+    """What `--tests` calls it."""
+    title: str
+    unit: str
+    measure: Callable[[Any, Contender], Sample]
+    is_lower_better: bool = False
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What greenrelay wants to reach: a ratio against a contender, or an absolute number."""
+
+    benchmark: str
+    bound: float
+    against: str | None = None
+    """A contender's name; None: `bound` is in the benchmark's unit."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    title: str
+    yardstick: str
+    """The contender that every ratio is made against."""
+    subject: str
+    """The contender that the aims are about."""
+    contenders: tuple[Contender, ...]
+    benchmarks: tuple[Benchmark, ...]
+    aims: tuple[Aim, ...] = ()
+    prepare: Callable[[Any], object] | None = None
+    """Called with the workbench before the first round, for what all contenders need."""
