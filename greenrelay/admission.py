@@ -149,7 +149,7 @@ class Admission:
             raise RefusedError(
                 "501 Not Implemented",
                 "this server's sockets can't be taken; run the app with greenrelay serve, "
-                "or on gevent.pywsgi",
+                "gunicorn -k gevent, or gevent.pywsgi",
             )
         return verdict
 

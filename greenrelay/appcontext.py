@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, appcontext_popped, appcontext_pushed, appcontext_tearing_down
+from flask import (
+    Flask,
+    appcontext_popped,
+    appcontext_pushed,
+    appcontext_tearing_down,
+    has_app_context,
+)
 from flask.ctx import AppContext
+from flask.globals import app_ctx
 
 _SIGNALS = (appcontext_pushed, appcontext_tearing_down, appcontext_popped)
 
@@ -34,17 +41,18 @@ class AppTurn:
             self._context.push()
 
     def leave(self) -> None:
-        """Pop the context, unless nobody could notice."""
+        """Pop the context, unless nobody could notice, or the process has pushed its own on it."""
         context = self._context
-        if context is not None and not self._is_untouched(context):
-            self._context = None
-            context.pop(None)
+        if context is None or self._is_untouched(context) or not _is_innermost(context):
+            return
+        self._context = None
+        context.pop(None)
 
-    def close(self) -> None:
-        """Pop the context at the end of the process."""
+    def close(self, error: BaseException | None) -> None:
+        """Pop the context at the end of the process; teardown functions get the error."""
         context, self._context = self._context, None
         if context is not None:
-            context.pop(None)
+            context.pop(error)
 
     def fresh(self) -> AppTurn:
         """Return the same for another process."""
@@ -56,3 +64,7 @@ class AppTurn:
             or self._app.teardown_appcontext_funcs
             or any(signal.receivers for signal in _SIGNALS)
         )
+
+
+def _is_innermost(context: AppContext) -> bool:
+    return has_app_context() and app_ctx._get_current_object() is context  # type: ignore[attr-defined]  # a proxy

@@ -37,10 +37,15 @@ class Call:
             ProcessDown: the callee ended before it replied.
             CallTimeout: it took longer than `timeout` seconds.
         """
+        timer = gevent.Timeout.start_new(timeout)
         try:
-            return self._result.get(timeout=timeout)
-        except gevent.Timeout:
-            raise CallTimeout(f"no reply in {timeout} s") from None
+            return self._result.get()
+        except gevent.Timeout as expired:
+            if expired is not timer:
+                raise  # the caller's own
+            raise CallTimeout(f"no reply in {timeout} s; call(…, timeout=…) waits longer") from None
+        finally:
+            timer.close()
 
     def deliver(self, message: Message) -> bool:
         """Take the reply; a second one is too late."""
@@ -91,7 +96,7 @@ def make_call(
     topic, payload = request
     check_topic(topic)
     if callee == sender:
-        raise ValueError("a process can't call itself: it would wait for its own reply")
+        raise ValueError("a process can't call itself, it would wait for its own reply; send()")
     call = Call(node.make_pid(HOST_CALL))
     node.add(call)
     ref = node.monitor(call, callee)

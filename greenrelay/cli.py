@@ -16,7 +16,9 @@ from werkzeug._reloader import run_with_reloader
 
 from greenrelay.current import default_node
 from greenrelay.drain import drain
-from greenrelay.server import RelayServer, find_node
+from greenrelay.errors import ConfigurationError
+from greenrelay.middleware import RelayMiddleware
+from greenrelay.server import RelayServer, find_middleware, find_node
 from greenrelay.wire import DRAIN_SECONDS
 
 USAGE_ERROR = 2
@@ -31,7 +33,8 @@ class Options(NamedTuple):
     port: int
     certfile: str | None
     keyfile: str | None
-    drain_seconds: float
+    drain_seconds: float | None
+    routers: str | None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,9 +57,12 @@ def main() -> None:
 )
 @click.option("--keyfile", type=click.Path(exists=True, dir_okay=False), help="Its private key.")
 @click.option(
+    "--routers",
+    type=click.Path(exists=True, dir_okay=False),
+    help="YAML file that says which relays a URL prefix has.",
+)
+@click.option(
     "--drain-seconds",
-    default=DRAIN_SECONDS,
-    show_default=True,
     type=click.FloatRange(min=0),
     help="Time for clients and processes to end after SIGTERM.",
 )
@@ -75,7 +81,8 @@ def serve(
     node_name: str | None,
     certfile: str | None,
     keyfile: str | None,
-    drain_seconds: float,
+    drain_seconds: float | None,
+    routers: str | None,
     reload: bool,
     log_level: str,
 ) -> None:
@@ -90,7 +97,7 @@ def serve(
             default_node(node_name)
         except ValueError as error:
             fail(f"--node {node_name}: {error}")
-    options = Options(app, host, port, certfile, keyfile, drain_seconds)
+    options = Options(app, host, port, certfile, keyfile, drain_seconds, routers)
     if reload:
         run_with_reloader(lambda: run(options), reloader_type="stat")
     else:
@@ -100,18 +107,11 @@ def serve(
 def run(options: Options) -> None:
     """Serve until a signal says otherwise; return when everything has ended in good order."""
     application = load_app(options.app)
-    tls: dict[str, Any] = {}
-    if options.certfile:
-        tls = {"certfile": options.certfile, "keyfile": options.keyfile}
-    access_log = logging.getLogger("greenrelay.access")
-    server = RelayServer(
-        (options.host, options.port), application, log=access_log, error_log=sys.stderr, **tls
-    )
-    try:
-        server.start()
-    except OSError as error:
-        fail(f"can't listen on {options.host} port {options.port}: {error.strerror or error}")
-    scheme = "https" if tls else "http"
+    middleware = find_middleware(application)
+    if options.routers is not None:
+        _use_routers(middleware, options.routers)
+    server = start_server(options, application)
+    scheme = "https" if options.certfile else "http"
     host = f"[{options.host}]" if ":" in options.host else options.host
     click.echo(f"greenrelay: listening on {scheme}://{host}:{server.server_port}", err=True)
     stopping = gevent.event.Event()
@@ -119,9 +119,43 @@ def run(options: Options) -> None:
         gevent.signal_handler(number, _on_signal, stopping)
     stopping.wait()
     server.close()
-    requests = gevent.spawn(server.stop, options.drain_seconds)
-    drain(find_node(application), options.drain_seconds)
+    seconds = options.drain_seconds
+    if seconds is None:
+        seconds = DRAIN_SECONDS if middleware is None else middleware.drain_seconds
+    requests = gevent.spawn(server.stop, seconds)
+    drain(find_node(application), seconds)
     requests.join()
+
+
+def start_server(options: Options, application: Any) -> RelayServer:
+    """Return a server that accepts connections, or end with one clear line."""
+    try:
+        server = RelayServer(
+            (options.host, options.port),
+            application,
+            log=logging.getLogger("greenrelay.access"),
+            error_log=sys.stderr,
+            certfile=options.certfile,
+            keyfile=options.keyfile,
+        )
+    except OSError as error:
+        fail(f"can't use --certfile {options.certfile} with --keyfile {options.keyfile}: {error}")
+    try:
+        server.start()
+    except OSError as error:
+        # gevent adds the address to the system's text.
+        fault = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        fail(f"can't listen on {options.host} port {options.port}: {fault}")
+    return server
+
+
+def _use_routers(middleware: RelayMiddleware | None, path: str) -> None:
+    if middleware is None:
+        fail("--routers needs an app with GreenRelay(app) or RelayMiddleware")
+    try:
+        middleware.use_routers(path)
+    except ConfigurationError as error:
+        fail(str(error))
 
 
 def _on_signal(stopping: Any) -> None:
@@ -140,23 +174,33 @@ def load_app(text: str) -> Any:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         fail(f"can't import {module_name!r}: {error}")
-    except Exception as error:  # whatever the module's own code raises
-        logging.getLogger("greenrelay").debug("%s", traceback.format_exc())
-        fail(f"can't import {module_name!r}: {type(error).__name__}: {error}{_place(error)}")
+    except (Exception, SystemExit) as error:  # whatever the module's own code raises
+        fail(f"can't import {module_name!r}: {_describe(error)}")
     is_factory = name.endswith("()")
     app: Any = getattr(module, name.removesuffix("()"), None)
     if app is None:
         fail(f"module {module_name!r} has no {name!r}")
     if is_factory:
-        app = app()
+        try:
+            app = app()
+        except (Exception, SystemExit) as error:  # see above
+            fail(f"{text} failed: {_describe(error)}")
     if not callable(app):
         fail(f"{text!r} is no WSGI app but {type(app).__name__}")
     return app
 
 
-def _place(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+def _describe(error: BaseException) -> str:
+    """Return the error, and the place in the app where it was raised."""
+    logging.getLogger("greenrelay").debug("", exc_info=error)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename not in (__file__, importlib.__file__)
+        and not frame.filename.startswith("<frozen")
+    ]
+    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def fail(text: str) -> NoReturn:

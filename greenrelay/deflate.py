@@ -115,7 +115,15 @@ def deflate(payload: bytes, window_bits: int) -> bytes:
     return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[: -len(_TAIL)]
 
 
-def inflate(payload: bytes, max_size: int) -> bytes:
+def max_deflated_size(size: int) -> int:
+    """Return how long a message of `size` bytes may be when it is compressed.
+
+    What can't be compressed grows; by an eighth in zlib's worst setting (`deflateBound()`).
+    """
+    return size + size // 7 + 64
+
+
+def inflate(payload: bytes | bytearray, max_size: int) -> bytes:
     """Return a client's compressed message.
 
     Args:

@@ -124,6 +124,6 @@ class ProcessDown(GreenRelayError):
     """
 
     def __init__(self, pid: str, reason: str) -> None:
-        super().__init__(f"{pid} ended before it replied: {reason}")
+        super().__init__(f"{pid} is down: {reason}")
         self.pid = pid
         self.reason = reason

@@ -17,20 +17,18 @@ from collections.abc import Callable
 from typing import Any
 
 import simplejson
-from flask import Flask, Response, current_app
+from flask import Flask, Response, current_app, has_app_context
 
 from greenrelay.admission import Quota
 from greenrelay.appcontext import AppTurn
 from greenrelay.config import EVENT_STREAM, nearest, relay_config
-from greenrelay.current import default_node, on_node
+from greenrelay.current import default_node
 from greenrelay.errors import ConfigurationError
 from greenrelay.middleware import RelayMiddleware
 from greenrelay.node import Node
-from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
-from greenrelay.routers import load_routers
 from greenrelay.routing import accept_upgrades
-from greenrelay.spawning import spawn
+from greenrelay.spawning import spawn_in
 from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS, SSE_RELAY_HEADER, WS_RELAY_HEADER
 
 # What the app's configuration may hold, and what stands in for what it does not.
@@ -39,6 +37,7 @@ DEFAULTS: dict[str, Any] = {
     "GREENRELAY_DRAIN_SECONDS": DRAIN_SECONDS,
     "GREENRELAY_TRUSTED_PROXIES": "",
     "GREENRELAY_ROUTERS": (),
+    "GREENRELAY_ALLOWED_ORIGINS": "",
     "GREENRELAY_MAX_CONNECTIONS": 0,
     "GREENRELAY_MAX_CONNECTIONS_PER_ADDRESS": 0,
 }
@@ -71,16 +70,17 @@ class GreenRelay:
             raise ConfigurationError("this app has a GreenRelay already; call init_app() once")
         settings = read_settings(app)
         node = default_node(settings["GREENRELAY_NODE"]) if self._node is None else self._node
-        proxies = settings["GREENRELAY_TRUSTED_PROXIES"]
         middleware = RelayMiddleware(
             app.wsgi_app,
             node=node,
-            routers=load_routers(settings["GREENRELAY_ROUTERS"], proxies),
-            origins=OriginPolicy(trusted_proxies=proxies),
+            routers=settings["GREENRELAY_ROUTERS"],
+            origins=settings["GREENRELAY_ALLOWED_ORIGINS"],
+            trusted_proxies=settings["GREENRELAY_TRUSTED_PROXIES"],
             quota=Quota(
                 settings["GREENRELAY_MAX_CONNECTIONS"],
                 settings["GREENRELAY_MAX_CONNECTIONS_PER_ADDRESS"],
             ),
+            drain_seconds=float(settings["GREENRELAY_DRAIN_SECONDS"]),
             make_turn=lambda: AppTurn(app),
         )
         app.extensions["greenrelay"] = middleware
@@ -138,10 +138,14 @@ class GreenRelay:
 
         Args:
             app: whose context; by default the current app's.
+
+        Raises:
+            ConfigurationError: there is no current app, or it has no `GreenRelay`.
         """
-        flask_app = app or current_app._get_current_object()  # type: ignore[attr-defined]  # a proxy
-        with on_node(_middleware(flask_app).node, lambda: AppTurn(flask_app)):
-            return spawn(target, *args, host=host, name=name, link=link, monitor=monitor, **kwargs)
+        flask_app = app or _current_app()
+        node, turn = _middleware(flask_app).node, AppTurn(flask_app)
+        call = (target, args, kwargs)
+        return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
 
 
 def read_settings(app: Flask) -> dict[str, Any]:
@@ -164,3 +168,12 @@ def _middleware(app: Any) -> RelayMiddleware:
     if not isinstance(middleware, RelayMiddleware):
         raise ConfigurationError(f"{app.name!r} has no GreenRelay; call GreenRelay(app) first")
     return middleware
+
+
+def _current_app() -> Flask:
+    if not has_app_context():
+        raise ConfigurationError(
+            "there is no current app here: name it, as in relay.spawn(function, app=app)"
+        )
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # a proxy
+    return app

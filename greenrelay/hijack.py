@@ -7,6 +7,9 @@ the connection. What the server has read beyond the request head is kept.
 Which servers, and what was found out about each:
 
     greenrelay's own   `environ["greenrelay.take"]`, a method of our handler
+    gunicorn, gevent   `environ["gunicorn.socket"]`; what its parser has read ahead is in
+                       the request's unreader; a request without an answer ends by
+                       `StopIteration` from the outermost application
     gevent.pywsgi      on an upgrade request `wsgi.input` is the raw file of the socket,
                        else an object that has it; before it closes its socket, pywsgi
                        reads 16 KiB from it: a duplicated descriptor would lose frames
@@ -30,6 +33,8 @@ from gevent.pywsgi import Input, WSGIHandler
 READ_BYTES = 64 * 1024
 TAKE_KEY = "greenrelay.take"
 """Our server's handler puts a callable here that returns a `Taken`."""
+STATUS_KEY = "greenrelay.status"
+"""A taken request's status, for access logs that can't know it otherwise."""
 
 
 class Taken(NamedTuple):
@@ -39,13 +44,19 @@ class Taken(NamedTuple):
     """Raises `BlockingIOError` or `SSLWantReadError` instead of waiting."""
     early: bytes
     """What the client has sent behind its request."""
-    must_wait: bool
+    must_wait: bool = False
     """Whether the request's greenlet has to wait until the socket is closed."""
+    must_stop: bool = False
+    """Whether the request ends by `StopIteration` instead of an empty body."""
 
 
 def can_take(environ: dict[str, Any]) -> bool:
     """Tell whether this server's sockets can be taken, without touching anything."""
-    return TAKE_KEY in environ or _pywsgi_file(environ) is not None
+    return (
+        TAKE_KEY in environ
+        or _pywsgi_file(environ) is not None
+        or isinstance(environ.get("gunicorn.socket"), gevent.socket.socket)
+    )
 
 
 def take(environ: dict[str, Any], start_response: Callable[..., Any], status: str) -> Taken:
@@ -57,17 +68,20 @@ def take(environ: dict[str, Any], start_response: Callable[..., Any], status: st
         status: of the response that the session will send, for the server's access log.
     """
     _discard_body(environ)
+    environ[STATUS_KEY] = status
     if TAKE_KEY in environ:
         taken: Taken = environ[TAKE_KEY](status)
         return taken
     file = _pywsgi_file(environ)
-    assert file is not None  # can_take() has said so
-    taken = take_file(file)
-    # Without this, pywsgi's access log says "000" for a connection that was upgraded.
+    if file is None:
+        return _take_from_gunicorn(environ)
     handler = getattr(start_response, "__self__", None)
     if isinstance(handler, WSGIHandler):
-        vars(handler)["_orig_status"] = status
-    return taken
+        # As if it had sent the head itself: its access log says "000" otherwise.
+        vars(handler).update(
+            status=status.encode(), _orig_status=status, headers_sent=True, response_headers=[]
+        )
+    return take_file(file)
 
 
 def take_file(file: io.BufferedReader) -> Taken:
@@ -77,11 +91,25 @@ def take_file(file: io.BufferedReader) -> Taken:
     if isinstance(sock, gevent.ssl.SSLSocket):
         _close_file(file)
         return Taken(sock, early, must_wait=True)
-    family, kind, proto = sock.family, sock.type, sock.proto
-    taken = _socket.socket(family, kind, proto, sock.detach())
-    taken.setblocking(False)
+    taken = _detach(sock)
     _close_file(file)
-    return Taken(taken, early, must_wait=False)
+    return Taken(taken, early)
+
+
+def _take_from_gunicorn(environ: dict[str, Any]) -> Taken:
+    sock = environ["gunicorn.socket"]
+    unreader = environ["wsgi.input"].reader.unreader
+    early = unreader.buf.getvalue()
+    if isinstance(sock, gevent.ssl.SSLSocket):
+        sock.settimeout(0.0)
+        return Taken(sock, early, must_wait=True, must_stop=True)
+    return Taken(_detach(sock), early, must_stop=True)
+
+
+def _detach(sock: Any) -> Any:
+    plain = _socket.socket(sock.family, sock.type, sock.proto, sock.detach())
+    plain.setblocking(False)
+    return plain
 
 
 def _read_early(file: io.BufferedReader, sock: Any) -> bytes:
@@ -116,9 +144,10 @@ def is_client_gone(environ: dict[str, Any]) -> bool:
 
 def _discard_body(environ: dict[str, Any]) -> None:
     # What the view has not read of a request's body is nobody's frame.
-    if isinstance(environ.get("wsgi.input"), Input):
+    source = environ.get("wsgi.input")
+    if isinstance(source, Input) or "gunicorn.socket" in environ:
         with contextlib.suppress(OSError):
-            while environ["wsgi.input"].read(READ_BYTES):
+            while source is not None and source.read(READ_BYTES):
                 pass
 
 

@@ -15,9 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
-from greenlet import getcurrent, greenlet
+from greenlet import greenlet
 
-from greenrelay.mailbox import ChannelClosed, Mailbox, Turn
+from greenrelay.channel import ChannelClosed
+from greenrelay.logs import log_soon
+from greenrelay.mailbox import Mailbox, Turn
 from greenrelay.message import Cancel, Exit, LinkDown
 from greenrelay.pid import PID
 from greenrelay.wire import CANCELLED, KILLED, NORMAL
@@ -120,32 +122,44 @@ class Process:
         """Take the news that a linked process has ended abnormally."""
         if self.traps_links:
             self.mailbox.put_event(news)
-        else:
+        elif self.mailbox.doom is None:
             self.kill(news.reason)
 
     def cancel(self, sender: PID | None = None, reason: str | None = None) -> None:
         """Ask it to end: a `Cancel` if it takes events, else its inbox closes."""
+        news = Cancel(sender, reason, time.time())
         if self.mailbox.has_events:
-            self.mailbox.put_event(Cancel(sender, reason, time.time()))
+            self.mailbox.put_event(news)
         else:
+            self.mailbox.cancellation = news
             self.mailbox.close()
 
     def kill(self, reason: str = KILLED) -> None:
-        """Force it to end with `reason`; the first kill decides.
+        """Force it to end soon, with the reason of the first kill.
 
-        Raises:
-            ProcessExit: it kills itself.
+        Another kill interrupts a `finally` that waits. A process that kills itself goes on
+        until it waits, or until `meet_doom()`.
         """
-        if self.has_ended or self.mailbox.doom is not None:
+        if self.has_ended:
             return
-        self.mailbox.doom = ProcessExit(reason)
-        self.mailbox.refresh()
-        if getcurrent() is self.greenlet:
-            raise self.mailbox.doom
-        if self._has_begun:
-            gevent.get_hub().loop.run_callback(self._throw)
-        else:
-            self._end(reason)
+        if self.mailbox.doom is None:
+            self.mailbox.doom = ProcessExit(reason)
+            self.mailbox.refresh()
+        self.mailbox.has_met_doom = False
+        gevent.get_hub().loop.run_callback(self._throw)
+
+    def meet_doom(self) -> None:
+        """End the calling process if it has been killed meanwhile, by itself perhaps."""
+        mailbox = self.mailbox
+        if mailbox.doom is not None and not mailbox.has_met_doom:
+            mailbox.has_met_doom = True
+            raise mailbox.doom
+
+    def give_up(self) -> None:
+        """End it for everybody else: it swallows its own end again and again."""
+        if not self.has_ended:
+            log_soon(log, logging.ERROR, "process %s swallows its end, let it raise", self.pid)
+            self._end(self._doom_reason() or CANCELLED)
 
     def info(self) -> dict[str, Any]:
         """Return what it knows about itself; see `process.info()`."""
@@ -174,13 +188,18 @@ class Process:
     # -- in its own greenlet ----------------------------------------------------
 
     def _begin(self) -> None:
-        if not self.has_ended:
+        if self.mailbox.doom is None:
             self._has_begun = True
             self.greenlet.switch()
 
     def _throw(self) -> None:
-        if not self.has_ended and self.mailbox.doom is not None:
+        if self.has_ended or self.mailbox.has_met_doom or self.mailbox.doom is None:
+            return
+        self.mailbox.has_met_doom = True
+        if self._has_begun:
             self.greenlet.throw(self.mailbox.doom)
+        else:
+            self._end(self._doom_reason() or KILLED)
 
     def _run(self) -> None:
         value = error = None
@@ -196,13 +215,15 @@ class Process:
             reason = KILLED
         except BaseException as exception:
             error = exception
-            reason = f"error: {type(error).__name__}: {error}"
-        doom = self.mailbox.doom
-        if isinstance(doom, ProcessExit):
-            reason, value, error = doom.reason, None, None
-        self._end(reason, value, error)
+            reason = describe_error(error)
+        doom = self._doom_reason()
+        if doom is None:
+            self._end(reason, value, error)
+        else:
+            self._end(doom)
         if error is not None:
             self._report(error)
+        del self.greenlet.process  # they hold each other: so neither waits for the collector
 
     def _call(self) -> Any:
         turn = self.mailbox.turn
@@ -210,11 +231,20 @@ class Process:
             return self._function(*self._args, **self._kwargs)
         turn.enter()
         try:
-            return self._function(*self._args, **self._kwargs)
-        finally:
-            turn.close()
+            value = self._function(*self._args, **self._kwargs)
+        except BaseException as error:
+            turn.close(error)
+            raise
+        turn.close(None)
+        return value
+
+    def _doom_reason(self) -> str | None:
+        doom = self.mailbox.doom
+        return doom.reason if isinstance(doom, ProcessExit) else None
 
     def _end(self, reason: str, value: Any = None, error: BaseException | None = None) -> None:
+        if self.has_ended:
+            return  # it had been given up
         self.has_ended = True
         self.mailbox.close()
         self._on_end(self, Exit(self.pid, reason, time.time(), value, error))
@@ -225,3 +255,12 @@ class Process:
         if isinstance(error, KeyboardInterrupt):
             gevent.get_hub().handle_system_error(type(error), error)
         log.error("process %s crashed", self.pid, exc_info=error)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the exit reason for an exception: `error: <Type>: <text>`."""
+    try:
+        text = str(error)
+    except Exception:  # whatever it can't say, its process has to end
+        text = "?"
+    return f"error: {type(error).__name__}: {text}"

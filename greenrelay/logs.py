@@ -8,6 +8,7 @@ to a greenlet of its own.
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 import gevent
@@ -20,4 +21,6 @@ def log_soon(logger: logging.Logger, level: int, text: str, *args: Any, **kwargs
         text, args, kwargs: as `Logger.log` takes them.
     """
     if logger.isEnabledFor(level):
+        if kwargs.get("exc_info") is True:
+            kwargs["exc_info"] = sys.exc_info()  # the other greenlet has none
         gevent.spawn_raw(logger.log, level, text, *args, **kwargs)

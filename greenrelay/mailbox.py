@@ -13,74 +13,24 @@ several channels at once, and because ping-pong is twice as fast (645 k against
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+import time
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, Protocol
 
 import gevent
 from greenlet import getcurrent
 
+from greenrelay.channel import FAIR_SHARE, Channel, ChannelClosed
 from greenrelay.errors import NotAProcess
-from greenrelay.message import Event, Message
+from greenrelay.message import Cancel, Event, Message
 from greenrelay.wire import MAX_MAILBOX_MESSAGES
 
-if TYPE_CHECKING:
-    from greenlet import greenlet
-
-Item = TypeVar("Item", covariant=True)
-
-
-class Channel(Generic[Item]):
-    """A queue that one process takes from, in order of arrival."""
-
-    __slots__ = ("_is_awaited", "_items", "_mailbox", "is_closed", "topic")
-
-    def __init__(self, mailbox: Mailbox, topic: str | None = None) -> None:
-        self._mailbox = mailbox
-        self._items: deque[Any] = deque()
-        self._is_awaited = False
-        self.is_closed = False
-        """A closed channel gives what it has, then ends."""
-        self.topic = topic
-        """The topic it is dedicated to, if any."""
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __bool__(self) -> bool:
-        return True
-
-    def receive(self, timeout: float | None = None) -> Item | None:
-        """Return the next item, waiting for it; `None` when `timeout` seconds have passed.
-
-        `None` never means "cancelled": when the process has been cancelled and the
-        channel is empty, the process ends here, with reason `cancelled`, after its
-        `finally` blocks. (A loop that takes `None` for "idle" would spin otherwise.)
-
-        Switches: yes, if there is none yet.
-
-        Raises:
-            NotAProcess: another greenlet than the channel's own process asks.
-        """
-        taken = self._mailbox.take((self,), timeout)
-        return None if taken is None else taken[1]
-
-    def __iter__(self) -> Iterator[Item]:
-        """Yield items until the process is cancelled or terminated."""
-        mailbox = self._mailbox
-        items = self._items
-        while True:
-            if items and mailbox.is_plain:
-                yield items.popleft()
-                continue
-            if self.is_closed and not items:
-                return
-            try:
-                taken = mailbox.take((self,), None)
-            except ChannelClosed:
-                return
-            assert taken is not None  # without a time-out, take() returns with an item
-            yield taken[1]
+FAIR_SECONDS: Final = 0.01
+"""So long a process may take without waiting: nobody notices, and producers do not run ahead."""
+MAX_REFUSALS: Final = 100
+"""So often a process may swallow its end, in handlers around handlers, before it is given up."""
+REFUSAL_SECONDS: Final = 1.0
+"""Then each further attempt to receive takes so long: a loop that swallows all must not spin."""
 
 
 class Turn(Protocol):
@@ -92,18 +42,11 @@ class Turn(Protocol):
     def leave(self) -> None:
         """End it, and give back what it held."""
 
-    def close(self) -> None:
-        """End the last turn: the process ends."""
+    def close(self, error: BaseException | None) -> None:
+        """End the last turn: the process ends, by `error` if there is one."""
 
     def fresh(self) -> Turn:
         """Return the same for another process."""
-
-
-class ChannelClosed(gevent.GreenletExit):
-    """The process was cancelled, and asks a closed channel for more: it ends.
-
-    No `Exception`, so that it passes handlers that are not meant for it.
-    """
 
 
 class Mailbox:
@@ -114,6 +57,7 @@ class Mailbox:
     """
 
     __slots__ = (
+        "_busy_since",
         "_drained",
         "_events",
         "_is_waiting",
@@ -121,8 +65,12 @@ class Mailbox:
         "_listeners",
         "_loop",
         "_mark",
+        "_refusals",
+        "_share",
+        "cancellation",
         "doom",
         "has_events",
+        "has_met_doom",
         "inbox",
         "is_full",
         "is_plain",
@@ -139,18 +87,25 @@ class Mailbox:
         self._drained: dict[Any, Callable[[], None]] = {}
         self._mark = max_messages or float("inf")
         self._loop = gevent.get_hub().loop
+        self._share = FAIR_SHARE
+        self._busy_since = 0.0
+        self._refusals = 0
         self.is_full = False
         """Whether the high mark was reached, and it has not drained to half of it since."""
         self.is_plain = True
         """Whether a take is nothing but taking: no turn, no doom, nobody waits for draining."""
-        self.owner: greenlet | None = None
-        """The greenlet that may take; set before its first step."""
+        self.owner: Any = None
+        """The `ProcessGreenlet` that may take; set before its first step."""
         self.turn: Turn | None = None
         """What surrounds the handling of each item."""
         self.doom: BaseException | None = None
-        """Raised by the next take: the owner was killed, and has swallowed it once."""
+        """Raised by every take from now on: the owner was killed."""
+        self.has_met_doom = False
+        """Whether it has been raised once; whatever `finally` does now is left in peace."""
         self.has_events = False
         """Whether the owner has asked for its events, and so decides on `Cancel` itself."""
+        self.cancellation: Cancel | None = None
+        """Why the inbox is closed, until the owner has noticed."""
 
     def __len__(self) -> int:
         """Count the messages that wait; events do not count."""
@@ -168,9 +123,9 @@ class Mailbox:
             channel = self._listeners.get(message.topic, channel)
         if channel.is_closed:
             return False
-        items = channel._items
+        items = channel.items
         items.append(message)
-        if channel._is_awaited and not self._is_waking:
+        if channel.is_awaited and not self._is_waking:
             self._schedule_wake()
         if len(items) >= self._mark or (self._listeners and len(self) >= self._mark):
             self.is_full = True
@@ -182,8 +137,8 @@ class Mailbox:
         self._append(self.events, event)
 
     def _append(self, channel: Channel[Any], item: object) -> None:
-        channel._items.append(item)
-        if channel._is_awaited and not self._is_waking:
+        channel.items.append(item)
+        if channel.is_awaited and not self._is_waking:
             self._schedule_wake()
 
     def _schedule_wake(self) -> None:
@@ -211,11 +166,12 @@ class Mailbox:
             NotAProcess: the caller is not the owner.
         """
         if getcurrent() is not self.owner:
-            raise NotAProcess("only the process that owns this channel can receive from it")
+            self.check_owner()
+        if self.is_plain and self._share and len(channels) == 1 and channels[0].items:
+            self._share -= 1
+            return channels[0], channels[0].items.popleft()
         if self.doom is not None:
-            raise self.doom
-        if self.is_plain and len(channels) == 1 and channels[0]._items:
-            return channels[0], channels[0]._items.popleft()
+            self._refuse(self.doom)
         if self.turn is None:
             return self._take(channels, timeout)
         self.turn.leave()
@@ -224,9 +180,30 @@ class Mailbox:
         finally:
             self.turn.enter()
 
+    def check_owner(self) -> None:
+        """Raise `NotAProcess` unless the caller is the owner."""
+        if getcurrent() is not self.owner:
+            raise NotAProcess(
+                "only the process that owns this channel can receive from it; "
+                "call process.inbox() in the function that you spawn, and send to its PID"
+            )
+
+    def give_way(self) -> None:
+        """Let others run if the owner has taken for long without waiting. Switches: then."""
+        self._share = FAIR_SHARE
+        now = time.monotonic()
+        if not self._busy_since:
+            self._busy_since = now
+        elif now - self._busy_since > FAIR_SECONDS:
+            self._busy_since = 0.0
+            gevent.sleep(0)
+
     def _take(
         self, channels: tuple[Channel[Any], ...], timeout: float | None
     ) -> tuple[Channel[Any], Any] | None:
+        if not self._share:
+            self.give_way()
+        self._share -= 1
         taken = self._pop(channels)
         if taken is not None or (timeout is not None and timeout <= 0):
             return taken
@@ -244,7 +221,9 @@ class Mailbox:
 
     def _wait(self, channels: tuple[Channel[Any], ...]) -> tuple[Channel[Any], Any]:
         for channel in channels:
-            channel._is_awaited = True
+            channel.is_awaited = True
+        self._share = FAIR_SHARE
+        self._busy_since = 0.0
         hub = gevent.get_hub()
         while self._drained:
             self._report_drained()  # nothing is left to take, so nobody need wait
@@ -259,18 +238,32 @@ class Mailbox:
         finally:
             self._is_waiting = False
             for channel in channels:
-                channel._is_awaited = False
+                channel.is_awaited = False
 
     def _pop(self, channels: tuple[Channel[Any], ...]) -> tuple[Channel[Any], Any] | None:
         for channel in channels:
-            if channel._items:
-                item = channel._items.popleft()
+            if channel.items:
+                item = channel.items.popleft()
                 if self.is_full or self._drained:
                     self._look_at_mark()
                 return channel, item
         if any(channel.is_closed for channel in channels):
-            raise ChannelClosed
+            self._refuse(ChannelClosed())
         return None
+
+    def _refuse(self, end: BaseException) -> NoReturn:
+        """Raise the owner's end; one that swallows it again and again is given up."""
+        if not self.inbox.is_closed and self.doom is None:
+            raise ValueError("unlisten() has closed this channel; listen() gives a new one")
+        self._refusals += 1
+        self.cancellation = None
+        self.has_met_doom = self.doom is not None
+        if self._refusals > MAX_REFUSALS:
+            self.doom = end
+            self.refresh()
+            self.owner.process.give_up()
+            gevent.sleep(REFUSAL_SECONDS)
+        raise end
 
     # -- channels --------------------------------------------------------------
 
@@ -281,31 +274,48 @@ class Mailbox:
             self._events = Channel(self)
         return self._events
 
+    def open_events(self) -> Channel[Event]:
+        """Return the channel of events; from now on a `Cancel` goes there.
+
+        Also one that came before, while the owner was about to ask for its events.
+        """
+        if not self.has_events:
+            self.has_events = True
+            if self.cancellation is not None:
+                self.put_event(self.cancellation)
+        return self.events
+
     def listen(self, topic: str) -> Channel[Message]:
         """Return a channel that gets all further messages of one exact topic."""
         if self._listeners is None:
             self._listeners = {}
-        return self._listeners.setdefault(topic, Channel(self, topic))
+        channel = self._listeners.get(topic)
+        if channel is None:
+            channel = self._listeners[topic] = Channel(self, topic)
+            channel.is_closed = self.inbox.is_closed
+        return channel
 
     def unlisten(self, channel: Channel[Message]) -> None:
-        """Stop listening; what the channel still holds goes to the inbox, in its order."""
+        """Close a listener's channel; what it still holds goes to the inbox, in its order."""
         if self._listeners and self._listeners.get(channel.topic or "") is channel:
             del self._listeners[channel.topic or ""]
-            while channel._items:
-                self._append(self.inbox, channel._items.popleft())
+            channel.is_closed = True
+            while channel.items:
+                self._append(self.inbox, channel.items.popleft())
 
     def close(self) -> None:
         """Close the inbox and every listener: they give what they have, then end."""
         for channel in (self.inbox, *(self._listeners or {}).values()):
             channel.is_closed = True
-            if channel._is_awaited and not self._is_waking:
+            if channel.is_awaited and not self._is_waking:
                 self._schedule_wake()
 
     def discard(self, is_unwanted: Callable[[Event], bool]) -> None:
         """Remove queued events."""
         if self._events is not None:
-            kept = [event for event in self._events._items if not is_unwanted(event)]
-            self._events._items = deque(kept)
+            kept = [event for event in self._events.items if not is_unwanted(event)]
+            self._events.items.clear()  # the same queue: a loop over it may be under way
+            self._events.items.extend(kept)
 
     # -- backpressure ----------------------------------------------------------
 

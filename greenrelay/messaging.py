@@ -8,8 +8,9 @@ from typing import Any
 from greenlet import getcurrent
 
 from greenrelay.calls import make_call
+from greenrelay.channel import Channel
 from greenrelay.current import current_node, current_pid, require_process
-from greenrelay.mailbox import Channel
+from greenrelay.entity import check_topic
 from greenrelay.message import Event, Message
 from greenrelay.timers import Timer
 
@@ -47,6 +48,7 @@ def broadcast(pids: Iterable[str], topic: str, payload: Any = None) -> int:
 
     Raises:
         ValueError: the topic is empty or reserved.
+        TypeError: `pids` is one PID instead of several.
     """
     return current_node().broadcast(pids, topic, payload, current_pid())
 
@@ -74,7 +76,8 @@ def call(
     """Send a request, wait for `Message.reply(payload)`, and return that payload.
 
     Works in a view as well as in a process. Switches: yes. Only the reply is waited
-    for: other messages gather in the inbox meanwhile.
+    for: other messages gather in the inbox meanwhile. It is a part of handling the
+    message under way: the app context stays, with the database session it may hold.
 
     Args:
         timeout: seconds; `None` waits for ever.
@@ -107,9 +110,7 @@ def events() -> Channel[Event]:
     Raises:
         NotAProcess: the caller is none.
     """
-    mailbox = require_process("events()").mailbox
-    mailbox.has_events = True
-    return mailbox.events
+    return require_process("events()").mailbox.open_events()
 
 
 def listen(topic: str) -> Channel[Message]:
@@ -119,11 +120,12 @@ def listen(topic: str) -> Channel[Message]:
         NotAProcess: the caller is none.
         ValueError: the topic is empty or reserved.
     """
+    check_topic(topic)
     return require_process("listen()").mailbox.listen(topic)
 
 
 def unlisten(channel: Channel[Message]) -> None:
-    """Stop listening; what the channel still holds goes to the inbox.
+    """Stop listening: the channel closes, and what it still holds goes to the inbox.
 
     Raises:
         NotAProcess: the caller is none.
@@ -139,12 +141,19 @@ def select(
     Args:
         timeout: seconds until `None` is returned; `None` waits for ever.
 
-    Switches: yes, if no channel has one yet.
+    Switches: yes, if no channel has one yet, and now and then if there is.
 
     Raises:
-        NotAProcess: the caller is none.
-        ValueError: no channel is given.
+        NotAProcess: the caller is none, or a channel is another process's.
+        ValueError: no channel is given, or `unlisten()` has closed one of them.
+        TypeError: something is no channel.
     """
+    mailbox = require_process("select()").mailbox
     if not channels:
         raise ValueError("select() takes at least one channel: select(inbox, events)")
-    return require_process("select()").mailbox.take(channels, timeout)
+    for channel in channels:
+        if not isinstance(channel, Channel):
+            raise TypeError(f"select() takes channels like process.inbox(), got {channel!r}")
+        if channel.mailbox is not mailbox:
+            channel.mailbox.check_owner()
+    return mailbox.take(channels, timeout)

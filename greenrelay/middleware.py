@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import gevent
@@ -33,9 +33,9 @@ from greenrelay.mailbox import Turn
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
-from greenrelay.routers import Router, default_router, find_router
+from greenrelay.routers import Router, default_router, find_router, load_routers
 from greenrelay.session import Session
-from greenrelay.wire import SSE_RELAY_HEADER, WS_RELAY_HEADER
+from greenrelay.wire import DRAIN_SECONDS, SSE_RELAY_HEADER, WS_RELAY_HEADER
 
 log = logging.getLogger("greenrelay.relay")
 
@@ -51,11 +51,13 @@ class RelayMiddleware:
         app: any WSGI application. (Flask routes an upgrade request to rules with
             `websocket=True` only; `GreenRelay(app)` mends that, this class alone does not.)
         node: where the connections live, by default the interpreter's.
-        routers: which relays a URL prefix has; by default both, everywhere.
+        routers: which relays a URL prefix has, a YAML file or its entries; by default
+            both, everywhere.
         limits: what holds where a relay header says nothing, and no router is given.
-        origins: decides which web pages may connect, where no router is given; by
-            default the app's own.
+        origins: patterns of foreign web pages that may connect, where no router is given.
+        trusted_proxies: addresses or networks whose `X-Forwarded-*` are believed.
         quota: how many connections there may be.
+        drain_seconds: how long clients and processes have to end when the server stops.
         make_turn: gives what surrounds each message of the processes that views spawn.
     """
 
@@ -64,17 +66,31 @@ class RelayMiddleware:
         app: WSGIApp,
         *,
         node: Node | None = None,
-        routers: Sequence[Router] = (),
+        routers: str | Sequence[Mapping[str, Any]] = (),
         limits: Limits = DEFAULT_LIMITS,
-        origins: OriginPolicy | None = None,
+        origins: str | Sequence[str] = (),
+        trusted_proxies: str | Sequence[str] = (),
         quota: Quota | None = None,
+        drain_seconds: float = DRAIN_SECONDS,
         make_turn: Callable[[], Turn] | None = None,
     ) -> None:
         self.app = app
         self.node = default_node() if node is None else node
-        self.routers = list(routers) or [default_router(limits, origins or OriginPolicy())]
+        self.trusted_proxies = trusted_proxies
+        policy = OriginPolicy(origins, trusted_proxies)
+        self.routers: list[Router] = [default_router(limits, policy)]
+        self.use_routers(routers)
         self.make_turn = make_turn
+        self.drain_seconds = drain_seconds
         self._admission = Admission(self.node, quota or Quota())
+
+    def use_routers(self, source: str | Sequence[Mapping[str, Any]]) -> None:
+        """Replace the routers by those of a YAML file, or of such entries.
+
+        Raises:
+            ConfigurationError: names the entry and the key.
+        """
+        self.routers = load_routers(source, self.trusted_proxies) or self.routers
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -90,7 +106,9 @@ class RelayMiddleware:
         with on_node(self.node, self.make_turn) as spawned:
             body = self.app(environ, answer.start)
             if answer.status is None and not stream.is_open:
-                body = _start_body(body)  # an app may call start_response only when it is iterated
+                body = _start_body(
+                    body, answer
+                )  # an app may call start_response only when it is iterated
         if answer.relay is None and not stream.is_open:
             return body
         close = getattr(body, "close", None)
@@ -134,6 +152,8 @@ class RelayMiddleware:
             taken = take(environ, start_response, status)
             connect(taken.sock)
             _begin(session, taken)
+            if taken.must_stop:
+                raise StopIteration  # gunicorn's way to end a request without an answer
             return ()
         self._cancel_orphan(answer.relay[1], spawned)
         return refuse(refusal, environ, start_response)
@@ -216,10 +236,14 @@ def _drop(data: bytes) -> None:
     """Take the body of a withheld response."""
 
 
-def _start_body(body: Iterable[bytes]) -> Iterable[bytes]:
-    """Take the first chunk, which makes a lazy app call start_response."""
+def _start_body(body: Iterable[bytes], answer: _Answer) -> Iterable[bytes]:
+    """Take the first chunks, until a lazy app has called start_response."""
     chunks = iter(body)
-    first = list(itertools.islice(chunks, 1))
+    first = []
+    for chunk in chunks:
+        first.append(chunk)
+        if answer.status is not None:
+            break
     started = itertools.chain(first, chunks)
     close = getattr(body, "close", None)
     return started if close is None else ClosingIterator(started, close)

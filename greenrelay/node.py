@@ -27,7 +27,7 @@ from greenrelay.mailbox import Mailbox, Turn
 from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.registry import Registry, check_name
-from greenrelay.timers import Timer
+from greenrelay.timers import Timer, Timers
 from greenrelay.topology import Topology, Watcher
 from greenrelay.wire import (
     HOST_PROCESS,
@@ -58,6 +58,7 @@ class Node:
         max_mailbox: int = MAX_MAILBOX_MESSAGES,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        self.has_default_name = name is None
         self.name = default_name() if name is None else name
         self.max_mailbox = max_mailbox
         self.registry = Registry()
@@ -68,7 +69,7 @@ class Node:
         self._random = random
         self._entities: dict[str, Entity] = {}
         self._numbers = itertools.count(1)
-        self._timers: dict[PID, set[Timer]] = {}
+        self._timers = Timers()
         self.counts: Counter[str] = Counter()
         """How often something happened that operators want to know of."""
         self.make_pid(HOST_PROCESS)  # a bad name is better refused now than at the first spawn
@@ -92,8 +93,8 @@ class Node:
         return self._entities.get(pid)
 
     def is_alive(self, pid: str) -> bool:
-        """Tell whether something lives under `pid`."""
-        return pid in self._entities
+        """Tell whether something lives under `pid`, a PID or a registered name."""
+        return pid in self._entities or self.registry.lookup(pid) is not None
 
     def remove(self, entity: Entity) -> None:
         """Take out what nobody watches."""
@@ -124,8 +125,7 @@ class Node:
         pid = entity.pid
         if self._entities.pop(pid, None) is None:
             return
-        for timer in self._timers.pop(pid, ()):
-            timer.cancel()
+        self._timers.remove(pid)
         self.registry.remove(pid)
         self.groups.remove(pid)
         watchers, linked = self.topology.remove(pid)
@@ -158,8 +158,8 @@ class Node:
 
         Args:
             target: a callable, or `"package.module:function"`.
-            link: linked with the new process before its first step.
-            monitor: monitors the new process before its first step.
+            link: linked with the new process before its first step, or with the holder.
+            monitor: monitors the new process before its first step, or the holder.
             turn: what surrounds the handling of each message.
 
         Raises:
@@ -171,6 +171,7 @@ class Node:
             check_name(name)
             holder = self.registry.lookup(name)
             if holder is not None:
+                self._watch(holder, link, monitor)
                 return holder
         process = Process(
             self.make_pid(host),
@@ -183,12 +184,15 @@ class Node:
         self.add(process)
         if name is not None:
             self.registry.register(name, process.pid)
-        if link is not None:
-            self.topology.link(link.pid, process.pid)
-        if monitor is not None:
-            self.monitor(monitor, process.pid)
+        self._watch(process.pid, link, monitor)
         process.start()
         return process.pid
+
+    def _watch(self, pid: PID, link: Process | None, monitor: Process | None) -> None:
+        if link is not None:
+            self.link(link, pid)
+        if monitor is not None:
+            self.monitor(monitor, pid)
 
     def _on_process_end(self, process: Process, exit: Exit) -> None:
         for ref in process.monitors or ():
@@ -223,8 +227,11 @@ class Node:
 
         Raises:
             ValueError: the topic is empty or reserved.
+            TypeError: `pids` is one PID instead of several.
         """
         check_topic(topic)
+        if isinstance(pids, str):
+            raise TypeError(f"broadcast() takes several PIDs, got {pids!r}; for one, send() is it")
         message = Message(topic, payload, sender)
         find = self._entities.get
         lookup = self.registry.lookup
@@ -254,22 +261,13 @@ class Node:
         check_topic(topic)
         if not seconds >= 0:
             raise ValueError(f"send_after() takes seconds from now on, got {seconds!r}")
-        if "@" not in dest:
-            return Timer(seconds, partial(self._send_late, dest, topic, payload, sender))
-        pid = PID.parse(dest)
-        timer = Timer(seconds, lambda: self._on_timer(timer, pid, topic, payload, sender))
-        if pid in self._entities:
-            self._timers.setdefault(pid, set()).add(timer)
+        is_name = isinstance(dest, str) and "@" not in dest
+        to = dest if is_name else PID.parse(dest)
+        fire = partial(self._send_late, to, topic, payload, sender)
+        timer = self._timers.start(seconds, to, fire)
+        if isinstance(to, PID) and to.node == self.name and to not in self._entities:
+            timer.cancel()  # nobody will ever live there
         return timer
-
-    def _on_timer(
-        self, timer: Timer, pid: PID, topic: str, payload: Any, sender: PID | None
-    ) -> None:
-        timers = self._timers.get(pid, set())
-        timers.discard(timer)
-        if not timers:
-            self._timers.pop(pid, None)
-        self._send_late(pid, topic, payload, sender)
 
     def _send_late(self, dest: str, topic: str, payload: Any, sender: PID | None) -> None:
         try:
@@ -278,8 +276,8 @@ class Node:
             log_soon(log, logging.WARNING, "a timed %r was not sent: %s", topic, error)
 
     def count_timers(self) -> int:
-        """Count the messages that wait for their time and have a living destination."""
-        return sum(map(len, self._timers.values()))
+        """Count the messages that wait for their time."""
+        return len(self._timers)
 
     def resolve(self, dest: str) -> PID:
         """Return the PID that `dest`, a PID, its text or a registered name, stands for.

@@ -15,8 +15,8 @@ raises `NotAProcess`.
 
 from __future__ import annotations
 
+from greenrelay.channel import Channel
 from greenrelay.current import current_node, default_node, on_node
-from greenrelay.mailbox import Channel
 from greenrelay.message import Cancel, Exit, LinkDown, Message, MonitorRef
 from greenrelay.messaging import (
     broadcast,

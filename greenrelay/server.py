@@ -262,8 +262,14 @@ def _tls_context(certfile: str, keyfile: str | None) -> Any:
     return context
 
 
-def find_node(application: Any) -> Node:
-    """Return the node on which an app's connections live."""
+def find_middleware(application: Any) -> RelayMiddleware | None:
+    """Return the relay middleware of a WSGI app, `None` if it has none."""
     extensions = getattr(application, "extensions", {})
     middleware = extensions.get("greenrelay", application)
-    return middleware.node if isinstance(middleware, RelayMiddleware) else default_node()
+    return middleware if isinstance(middleware, RelayMiddleware) else None
+
+
+def find_node(application: Any) -> Node:
+    """Return the node on which an app's connections live."""
+    middleware = find_middleware(application)
+    return default_node() if middleware is None else middleware.node

@@ -8,11 +8,14 @@ from typing import Any, NoReturn
 from greenrelay.current import (
     current_node,
     current_pid,
+    current_process,
     make_turn,
     note_spawned,
     require_process,
 )
 from greenrelay.lifecycle import ProcessExit
+from greenrelay.mailbox import Turn
+from greenrelay.node import Node
 from greenrelay.pid import PID
 from greenrelay.wire import HOST_PROCESS, NORMAL
 
@@ -33,11 +36,13 @@ def spawn(
         host: what stands before the `@` of its PID.
         name: registered at once. If it is taken, nothing is spawned, and `args` are not
             looked at: one room per name, without a race.
-        link: link it with the caller, before its first step.
-        monitor: have the caller monitor it, before its first step.
+        link: link it with the caller, before its first step; also the one that holds `name`.
+        monitor: have the caller monitor it, before its first step; also the one that holds
+            `name`.
 
     Returns:
-        Its PID, or the PID that already holds `name`.
+        Its PID, or the PID that already holds `name`: perhaps of a process that is about to
+        end, so that a message to it may come too late, as with any PID.
 
     Raises:
         NotAProcess: `link` or `monitor` is set outside of a process.
@@ -45,13 +50,33 @@ def spawn(
         ValueError: `target` names nothing, or `name` is no name.
         InvalidPID: `host` can't stand in a PID.
     """
+    call = (target, args, kwargs)
+    return spawn_in(
+        current_node(), make_turn(), call, host=host, name=name, link=link, monitor=monitor
+    )
+
+
+def spawn_in(
+    node: Node,
+    turn: Turn | None,
+    call: tuple[Callable[..., Any] | str, tuple[Any, ...], dict[str, Any]],
+    *,
+    host: str,
+    name: str | None,
+    link: bool,
+    monitor: bool,
+) -> PID:
+    """Start a process on a node and in a turn that are not the caller's own.
+
+    Args:
+        turn: what surrounds the handling of each message.
+        call: target, args and kwargs.
+        host, name, link, monitor: as for `spawn()`.
+    """
     linked = require_process("spawn(link=True)") if link else None
     watcher = require_process("spawn(monitor=True)") if monitor else None
-    node = current_node()
     is_new = name is None or node.registry.lookup(name) is None
-    spawned = node.spawn(
-        target, args, kwargs, host=host, name=name, link=linked, monitor=watcher, turn=make_turn()
-    )
+    spawned = node.spawn(*call, host=host, name=name, link=linked, monitor=watcher, turn=turn)
     if is_new:
         note_spawned(spawned)
     return spawned
@@ -67,7 +92,7 @@ def pid() -> PID:
 
 
 def is_alive(pid: str) -> bool:
-    """Tell whether a process or connection lives under `pid` on this node."""
+    """Tell whether a process or connection lives under `pid`, a PID or a name, on this node."""
     return current_node().is_alive(pid)
 
 
@@ -88,12 +113,17 @@ def info(pid: str) -> dict[str, Any] | None:
 
 
 def exit(reason: str = NORMAL) -> NoReturn:
-    """End the calling process with `reason`.
+    """End the calling process with `reason`; anything but `normal` reaches its links.
 
     Raises:
         NotAProcess: the caller is none.
+        TypeError, ValueError: `reason` is no text, or empty.
     """
     require_process("exit()")
+    if not isinstance(reason, str):
+        raise TypeError(f"exit() takes a reason like 'shutdown', got {reason!r}; return a value")
+    if not reason:
+        raise ValueError("exit() takes a reason like 'shutdown'; without any it is 'normal'")
     raise ProcessExit(reason)
 
 
@@ -110,7 +140,12 @@ def cancel(pid: str, reason: str | None = None) -> bool:
 def terminate(pid: str) -> bool:
     """Force a process to end with reason `killed`; `False`: it is dead already.
 
+    Its `finally` blocks run; a second `terminate()` interrupts one that takes too long.
     A connection's socket is closed at once.
     """
     node = current_node()
-    return node.terminate(node.resolve(pid))
+    is_done = node.terminate(node.resolve(pid))
+    process = current_process()
+    if process is not None:
+        process.meet_doom()
+    return is_done

@@ -19,12 +19,12 @@ from typing import Any, Final, NoReturn
 from greenrelay.current import current_node
 from greenrelay.entity import resolve_target
 from greenrelay.lifecycle import ProcessExit
-from greenrelay.message import Cancel, Event, Exit
+from greenrelay.message import Cancel, Event, Exit, LinkDown
 from greenrelay.messaging import events, select
 from greenrelay.pid import PID
 from greenrelay.spawning import cancel, spawn, terminate
 from greenrelay.watching import monitor, trap_links, unlink, unmonitor
-from greenrelay.wire import NORMAL, SHUTDOWN
+from greenrelay.wire import CANCELLED, NORMAL, SHUTDOWN
 
 log = logging.getLogger("greenrelay.supervisor")
 
@@ -35,6 +35,8 @@ KILL_SECONDS: Final = 5.0
 """How long a terminated child's `finally` blocks may take before it is left alone."""
 
 RESTARTS: Final = ("permanent", "transient", "temporary")
+_ORDERLY_ENDS: Final = frozenset({NORMAL, SHUTDOWN, CANCELLED})
+"""After these a transient child is done."""
 
 # Which children are ended and started anew, by strategy: those from `first` on, up to `last`.
 _AFFECTED: Final[dict[str, Callable[[int, int], range]]] = {
@@ -53,7 +55,8 @@ class Child:
         args, kwargs: handed to it.
         name: registered for it. While another process holds the name, the supervisor
             waits for that one's end: a singleton.
-        restart: `permanent`: always; `transient`: after an abnormal end; `temporary`: never.
+        restart: `permanent`: always; `transient`: unless it ended normally or was asked to;
+            `temporary`: never.
         shutdown: seconds to end in good order, before it is terminated.
     """
 
@@ -113,6 +116,8 @@ class Supervisor:
     ) -> None:
         if strategy not in _AFFECTED:
             raise ValueError(f"strategy is one of {', '.join(_AFFECTED)}, got {strategy!r}")
+        if isinstance(children, (str, Child)) or callable(children):
+            raise TypeError(f"Supervisor() takes a list of children: [{children}]")
         self.children = tuple(
             child if isinstance(child, Child) else Child(child) for child in children
         )
@@ -143,8 +148,7 @@ class _Supervision:
         self._restarts: deque[float] = deque()
         self._events = events()
         self._later: deque[Event] = deque()
-        self._link_downs: set[PID] = set()
-        """Children whose `Exit` has come and whose `LinkDown` is about to."""
+        """What has happened while children were stopped, to be dealt with afterwards."""
 
     def run(self) -> NoReturn:
         """Start the children, and deal with what happens; ends by `ProcessExit` only."""
@@ -193,14 +197,11 @@ class _Supervision:
     def _handle(self, event: Event) -> None:
         if isinstance(event, Cancel):
             raise ProcessExit(SHUTDOWN)
-        index = self._index(event.sender)
-        if isinstance(event, Exit):
-            if index is not None:
-                self._on_child_exit(index, event)
-        elif event.sender in self._link_downs:
-            self._link_downs.discard(event.sender)  # its Exit has been dealt with
-        elif index is None:
+        if isinstance(event, LinkDown):
             raise ProcessExit(event.reason)  # whoever started the supervisor has died
+        index = self._index(event.sender)
+        if index is not None:
+            self._on_child_exit(index, event)
 
     def _index(self, pid: PID) -> int | None:
         for index, running in enumerate(self._running):
@@ -214,10 +215,8 @@ class _Supervision:
         if not running.is_ours:
             running.due = 0.0  # the name is free: no restart, a first start
             return
-        if exit.reason != NORMAL:
-            self._link_downs.add(exit.sender)
-        restart = running.child.restart
-        if restart == "temporary" or (restart == "transient" and exit.reason == NORMAL):
+        self._forget(exit.sender)
+        if not _is_restarted(running.child, exit.reason):
             log.info("child %s ended: %s; it is not restarted", running.child, exit.reason)
             return
         self._note_restart(running.child, exit)
@@ -225,7 +224,8 @@ class _Supervision:
         self._stop_children(affected)
         due = time.monotonic() + self._back_off()
         for each in affected:
-            self._running[each].due = due
+            if self._running[each].child.restart != "temporary":
+                self._running[each].due = due
 
     def _note_restart(self, child: Child, exit: Exit) -> None:
         plan = self._plan
@@ -265,17 +265,30 @@ class _Supervision:
             log.warning("%s did not end in %.1f s, terminating it", pid, seconds)
             terminate(pid)
             self._has_ended(pid, KILL_SECONDS)
-        unlink(pid)
-        unmonitor(pid)
+        self._forget(pid)
 
     def _has_ended(self, pid: PID, seconds: float) -> bool:
         """Wait for a child's Exit; what else happens is kept for later."""
         deadline = time.monotonic() + seconds
-        while True:
+        while not any(_is_end(event, pid) for event in self._later):
             taken = select(self._events, timeout=max(0.0, deadline - time.monotonic()))
             if taken is None:
                 return False
-            event: Event = taken[1]
-            if isinstance(event, Exit) and event.sender == pid:
-                return True
-            self._later.append(event)
+            self._later.append(taken[1])
+        return True
+
+    def _forget(self, pid: PID) -> None:
+        """Have nothing more to do with a child: what else it has caused is no news."""
+        unlink(pid)
+        unmonitor(pid)
+        self._later = deque(event for event in self._later if not _is_end(event, pid))
+
+
+def _is_end(event: Event, pid: PID) -> bool:
+    return event.sender == pid and not isinstance(event, Cancel)
+
+
+def _is_restarted(child: Child, reason: str) -> bool:
+    if child.restart == "transient":
+        return reason not in _ORDERLY_ENDS
+    return child.restart == "permanent"

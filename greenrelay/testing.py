@@ -31,8 +31,22 @@ from websockets.uri import parse_uri
 
 from greenrelay.drain import drain
 from greenrelay.errors import GreenRelayError
+from greenrelay.fakes import FakeClock, FakeTransport, fake_websocket
 from greenrelay.node import Node
 from greenrelay.server import RelayServer, find_node
+
+__all__ = [
+    "ConnectionClosed",
+    "FakeClock",
+    "FakeTransport",
+    "ServedApp",
+    "UpgradeRefused",
+    "WebSocketClient",
+    "fake_websocket",
+    "leaks",
+    "serving",
+    "wait_until",
+]
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 """Far longer than anything on loopback takes, and short enough to wait for a failure."""
@@ -324,57 +338,3 @@ def leaks(node: Node) -> list[str]:
     if node.count_timers():
         found.append(f"{node.count_timers()} timers")
     return found
-
-
-class FakeTransport:
-    """Stands in for a session's transport: records what is written, touches no socket."""
-
-    def __init__(self, unsent: int = 0) -> None:
-        self.written = b""
-        self.unsent = unsent
-        """Set it to play a client that does not read."""
-        self.is_closed = False
-        self.is_reading = False
-        self.is_shut = False
-
-    def start(self, early: bytes = b"") -> None:
-        """Record that reading has begun."""
-        self.is_reading = True
-
-    def write(self, data: bytes) -> None:
-        """Record `data`."""
-        self.written += data
-
-    def pause(self) -> None:
-        """Record that reading has paused."""
-        self.is_reading = False
-
-    def resume(self) -> None:
-        """Record that reading goes on."""
-        self.is_reading = True
-
-    def discard_unsent(self) -> None:
-        """Forget what was not sent."""
-        self.unsent = 0
-
-    def shutdown_write(self) -> None:
-        """Record that no more will be written."""
-        self.is_shut = True
-
-    def close(self) -> None:
-        """Record the end."""
-        self.is_closed = True
-
-
-class FakeClock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds

@@ -14,21 +14,28 @@ class Timer:
     Args:
         seconds: from now on.
         fire: called in the hub; must not block.
+        forget: called once, when it does not wait any more.
     """
 
-    __slots__ = ("_fire", "_watcher")
+    __slots__ = ("_fire", "_forget", "_watcher")
 
-    def __init__(self, seconds: float, fire: Callable[[], None]) -> None:
+    def __init__(
+        self, seconds: float, fire: Callable[[], None], forget: Callable[[Timer], None]
+    ) -> None:
         self._fire: Callable[[], None] | None = fire
-        self._watcher: Any = gevent.get_hub().loop.timer(seconds, ref=False)
-        self._watcher.start(self._on_time)
+        self._forget = forget
+        self._watcher: Any = gevent.get_hub().loop.timer(seconds)
+        # Without `update` it counts from the start of the loop's turn, and may run out at once.
+        self._watcher.start(self._on_time, update=True)
 
     def cancel(self) -> bool:
         """Do not send; `False`: it has been sent, or cancelled before."""
-        is_in_time = self._fire is not None
+        if self._fire is None:
+            return False
         self._fire = None
         self._watcher.close()
-        return is_in_time
+        self._forget(self)
+        return True
 
     @property
     def is_waiting(self) -> bool:
@@ -37,6 +44,33 @@ class Timer:
 
     def _on_time(self) -> None:
         fire = self._fire
-        self.cancel()
-        if fire is not None:
+        if self.cancel() and fire is not None:
             fire()
+
+
+class Timers:
+    """The timers of one node, by the PID or name that their message goes to."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, set[Timer]] = {}
+
+    def start(self, seconds: float, dest: str, fire: Callable[[], None]) -> Timer:
+        """Call `fire` in so many seconds, unless `dest` has ended by then."""
+        waiting = self._waiting.setdefault(dest, set())
+
+        def forget(timer: Timer) -> None:
+            waiting.discard(timer)
+            if not waiting and self._waiting.get(dest) is waiting:
+                del self._waiting[dest]
+
+        timer = Timer(seconds, fire, forget)
+        waiting.add(timer)
+        return timer
+
+    def remove(self, dest: str) -> None:
+        """Cancel what waits for a process that has ended."""
+        for timer in tuple(self._waiting.get(dest, ())):
+            timer.cancel()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))

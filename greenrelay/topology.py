@@ -24,7 +24,7 @@ class Topology:
 
     def __init__(self) -> None:
         self._watchers: dict[PID, dict[MonitorRef, Watcher]] = {}
-        self._links: dict[PID, set[PID]] = {}
+        self._links: dict[PID, dict[PID, None]] = {}
 
     def monitor(self, ref: MonitorRef, watcher: Watcher) -> None:
         """Tell `watcher` when `ref.pid` ends."""
@@ -41,27 +41,27 @@ class Topology:
 
     def link(self, one: PID, other: PID) -> None:
         """Let an abnormal end of either reach the other."""
-        self._links.setdefault(one, set()).add(other)
-        self._links.setdefault(other, set()).add(one)
+        self._links.setdefault(one, {})[other] = None
+        self._links.setdefault(other, {})[one] = None
 
     def unlink(self, one: PID, other: PID) -> None:
         """Forget the link, if there is one."""
         for here, there in ((one, other), (other, one)):
             linked = self._links.get(here)
             if linked is not None:
-                linked.discard(there)
+                linked.pop(there, None)
                 if not linked:
                     del self._links[here]
 
-    def linked(self, pid: PID) -> frozenset[PID]:
-        """Return who is linked to `pid`."""
-        return frozenset(self._links.get(pid, ()))
+    def linked(self, pid: PID) -> tuple[PID, ...]:
+        """Return who is linked to `pid`, in the order in which they were."""
+        return tuple(self._links.get(pid, ()))
 
     def watchers(self, pid: PID) -> list[Watcher]:
         """Return who monitors `pid`, once for each monitor."""
         return list(self._watchers.get(pid, {}).values())
 
-    def remove(self, pid: PID) -> tuple[dict[MonitorRef, Watcher], frozenset[PID]]:
+    def remove(self, pid: PID) -> tuple[dict[MonitorRef, Watcher], tuple[PID, ...]]:
         """Take `pid` out; return who monitored it, in order, and who was linked to it."""
         linked = self.linked(pid)
         for other in linked:

@@ -66,6 +66,7 @@ class Transport:
         "_sock",
         "_writer",
         "on_closed",
+        "send",
         "unsent",
     )
 
@@ -82,6 +83,9 @@ class Transport:
         self._buffer: deque[bytes | memoryview] | None = deque((memoryview(head),))
         self.unsent = len(head)
         """Bytes that were written and that the kernel has not taken yet."""
+        self.send: Callable[[bytes], int] | None = None
+        """The socket's own `send` while nothing is unsent, for the one caller in a hurry;
+        what it does not take is handed to `keep()`."""
         self.on_closed: Callable[[], object] | None = None
         """Called when the socket is closed."""
 
@@ -153,7 +157,10 @@ class Transport:
                 self._read_size = READ_BYTES
             elif size < SHORT_READ_BYTES:
                 self._read_size = SHORT_READ_BYTES
-            self._give(data)
+            try:
+                receiver.on_bytes(data)
+            except Exception:  # a bug of ours ends this connection and nothing else
+                self._fail(receiver)
             if self._pending is not None:
                 self._read_pending()
         else:
@@ -170,10 +177,13 @@ class Transport:
         assert receiver is not None  # the callers have looked
         try:
             receiver.on_bytes(data)
-        except Exception:  # a bug of ours ends this connection and nothing else
-            log_soon(log, logging.ERROR, "%r failed on its input", receiver, exc_info=True)
-            self.pause()
-            receiver.on_eof()
+        except Exception:  # as in _on_readable
+            self._fail(receiver)
+
+    def _fail(self, receiver: Receiver) -> None:
+        log_soon(log, logging.ERROR, "%r failed on its input", receiver, exc_info=True)
+        self.pause()
+        receiver.on_eof()
 
     # -- writing ----------------------------------------------------------------
 
@@ -185,21 +195,23 @@ class Transport:
             try:
                 sent = self._sock.send(data)
             except BlockingIOError:
-                self._wait(data)
+                self.keep(data)
                 return
             except _TLS_WAITS:
-                self._wait(memoryview(data))
+                self.keep(memoryview(data))
                 return
             except OSError:
                 self._lose()
                 return
             if sent != len(data):
-                self._wait(memoryview(data)[sent:])
+                self.keep(memoryview(data)[sent:])
         else:
             self._buffer.append(data)
             self.unsent += len(data)
 
-    def _wait(self, rest: bytes | memoryview) -> None:
+    def keep(self, rest: bytes | memoryview) -> None:
+        """Keep what the first write that did not fit has left, until the peer reads."""
+        self.send = None
         self._buffer = deque((rest,))
         self.unsent = len(rest)
         self._await_writable()
@@ -263,17 +275,23 @@ class Transport:
             self._await_writable()
             return
         self._buffer = None
+        self.send = self._sock.send
+        self._forget_writable()
+        self._receiver.on_flushed()
+
+    def _forget_writable(self) -> None:
         if self._writer is not None:
             self._writer.stop()
             self._writer.close()
             self._writer = None
-        self._receiver.on_flushed()
 
     def _lose(self) -> None:
         # Told from the loop: the receiver may be in the middle of a write.
         self.pause()
+        self._forget_writable()
         self._buffer = deque()  # swallows what is still written until then
         self._is_corked = True
+        self.send = None
         gevent.get_hub().loop.run_callback(self._report_lost)
 
     def _report_lost(self) -> None:
@@ -291,7 +309,7 @@ class Transport:
             if watcher is not None:
                 watcher.stop()
                 watcher.close()
-        self._reader = self._writer = self._buffer = self._pending = None
+        self._reader = self._writer = self._buffer = self._pending = self.send = None
         self.unsent = 0
         self._is_reading = False
         try:

@@ -26,20 +26,24 @@ def monitor(pid: str) -> MonitorRef:
 def unmonitor(ref_or_pid: MonitorRef | str) -> None:
     """Forget a monitor, or all of the caller's on a PID; a queued `Exit` is removed as well.
 
+    A monitor of somebody else's is left alone.
+
     Raises:
         NotAProcess: the caller is none.
+        NameNotRegistered, InvalidPID: it is neither a ref, nor a PID, nor a registered name.
     """
     process = require_process("unmonitor()")
     held = process.monitors if process.monitors is not None else set()
     if isinstance(ref_or_pid, MonitorRef):
-        refs = {ref_or_pid}
+        pid, refs = None, {ref_or_pid}
     else:
-        refs = {ref for ref in held if ref.pid == ref_or_pid}
-    for ref in refs:
+        pid = process.node.resolve(ref_or_pid)
+        refs = {ref for ref in held if ref.pid == pid}
+    for ref in refs & held:
         held.discard(ref)
         process.node.topology.unmonitor(ref)
     process.mailbox.discard(
-        lambda event: isinstance(event, Exit) and (event.ref in refs or event.sender == ref_or_pid)
+        lambda event: isinstance(event, Exit) and (event.ref in refs or event.sender == pid)
     )
 
 
@@ -54,6 +58,7 @@ def link(pid: str) -> None:
     process = require_process("link()")
     node: Node = process.node
     node.link(process, node.resolve(pid))
+    process.meet_doom()
 
 
 def unlink(pid: str) -> None:

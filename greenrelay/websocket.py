@@ -108,12 +108,20 @@ class WebSocketSession(Session):
 
     def on_bytes(self, data: bytes) -> None:
         """Take what the client sent."""
-        if self.state >= State.LINGERING:
-            return
+        message = self._parser.take_whole(data)
+        if message is not None and self.state is State.OPEN:
+            self.last_seen = now = self.wheel.clock()
+            self._on_message(message, now)
+        elif self.state < State.LINGERING:
+            self._on_frames(data)
+        if self._target is not None and self._target.is_full and self.is_choked():
+            self.transport.pause()
+
+    def _on_frames(self, data: bytes) -> None:
         self.last_seen = now = self.wheel.clock()
         try:
             for event in self._parser.feed(data):
-                if event.__class__ is str or event.__class__ is bytes:
+                if isinstance(event, (str, bytes)):
                     if self.state is State.OPEN:
                         self._on_message(event, now)
                 elif isinstance(event, Close):
@@ -128,8 +136,6 @@ class WebSocketSession(Session):
             too_big = error.close_code == CLOSE_TOO_BIG
             exit_reason = MESSAGE_TOO_BIG if too_big else PROTOCOL_ERROR
             self.fail(Goodbye(exit_reason, error.close_code, error.reason))
-        if self._target is not None and self._target.is_full and self.is_choked():
-            self.transport.pause()
 
     def _on_message(self, data: str | bytes, now: float) -> None:
         config = self.config
@@ -166,35 +172,48 @@ class WebSocketSession(Session):
     # -- to the client ---------------------------------------------------------------
 
     def deliver(self, message: Message) -> bool:
-        """Forward a message to the client, or obey it."""
+        """Forward a message to the client, or obey it; `False`: it is too late."""
         if self.state > State.OPEN:
             return False
         frames = self.frames
+        # The same message again is a broadcast.
+        frame = frames.frame if message is frames.message else self._encode(message)
+        if frame is None:
+            return True
+        if self._window_bits and self.config.compression:
+            frame = frames.deflated(frame, self._window_bits)
+        self.messages_out += 1
+        send = self.transport.send
+        if send is None or self.config.idle_timeout:
+            self.write(frame)
+            return True
+        # What write() comes to when nothing is unsent, without its two calls.
+        try:
+            sent = send(frame)
+        except OSError:
+            sent = 0  # full, or lost: the next attempt tells
+        if sent < len(frame):
+            self.transport.keep(memoryview(frame)[sent:])
+        return True
+
+    def _encode(self, message: Message) -> bytes | None:
+        """Return the frame that a message becomes; `None`: it was obeyed, or is no good."""
         topic = message.topic
         try:
-            if message is frames.message:  # a broadcast
-                frame = frames.frame
-            elif topic == WS_SEND:
-                frame = frames.raw(message)
-            elif topic == WS_CLOSE:
+            if topic == WS_SEND:
+                return self.frames.raw(message)
+            if topic == WS_CLOSE:
                 self._close(message.payload)
-                return True
             elif topic == WS_CONTROL:
                 self.control(message.payload)
-                return True
             else:
-                frame = frames.wrapped(message)
+                return self.frames.wrapped(message)
         except (TypeError, ValueError, LookupError, RecursionError, ConfigurationError) as error:
             # The sender's mistake: it is told in the log, the connection lives.
             log_soon(
                 log, logging.ERROR, "%s: bad %s from %s: %s", self.pid, topic, message.sender, error
             )
-            return True
-        if self._window_bits and self.config.compression:
-            frame = frames.deflated(frame, self._window_bits)
-        self.messages_out += 1
-        self.write(frame)
-        return True
+        return None
 
     def _close(self, payload: Any) -> None:
         code, reason = CLOSE_NORMAL, payload

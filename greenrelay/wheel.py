@@ -77,9 +77,12 @@ class TimerWheel:
 
     def advance(self, now: float) -> None:
         """Tell every entry whose time has come by `now`."""
-        tick = int(now / RESOLUTION_SECONDS)
-        while self._ticks and self._ticks[0] <= tick:
-            for entry in self._slots.pop(heapq.heappop(self._ticks)):
+        last = int(now / RESOLUTION_SECONDS)
+        while self._ticks and self._ticks[0] <= last:
+            tick = heapq.heappop(self._ticks)
+            for entry in self._slots.pop(tick):
+                if entry.wheel_tick != tick:
+                    continue  # cancelled or moved by one that was told before it
                 entry.wheel_tick = 0
                 try:
                     entry.on_timer(now)

@@ -1,0 +1,164 @@
+"""Connections without a socket, and time that passes when a test says so.
+
+fake_websocket(node, target, clock)   a WebSocket that is open
+ws.on_bytes(…)                        what its client sends
+ws.transport.frames                   what its client has got
+clock.advance(30)                     what is due happens on the way
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from greenrelay.config import relay_config
+from greenrelay.dialect import FrameCache
+from greenrelay.frames import OP_BINARY, OP_CLOSE, OP_TEXT
+from greenrelay.node import Node
+from greenrelay.websocket import WebSocketSession
+from greenrelay.wheel import RESOLUTION_SECONDS, TimerWheel
+
+
+class Control(NamedTuple):
+    """A ping, pong or close frame."""
+
+    opcode: int
+    code: int
+    """Of a close frame; 0 is none."""
+    payload: bytes
+    """A close frame's reason."""
+
+
+class FakeClock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.wheel = TimerWheel(self)
+        """What tells connections the time."""
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and happen what is due on the way."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + RESOLUTION_SECONDS)
+            self.wheel.advance(self.now)
+
+    def jump(self, seconds: float) -> None:
+        """Let time pass all at once, as on a machine that stood still."""
+        self.now += seconds
+        self.wheel.advance(self.now)
+
+
+class FakeTransport:
+    """Stands in for a session's transport: records what is written, touches no socket.
+
+    Args:
+        receiver: the session; gets early bytes, and is told of a flush.
+        unsent: as if so many bytes had not been sent yet.
+    """
+
+    send = None
+    remote_address = "192.0.2.1:50000"
+
+    def __init__(self, receiver: Any = None, unsent: int = 0) -> None:
+        self.receiver = receiver
+        self.written = b""
+        """Everything that was written."""
+        self.unsent = unsent
+        """Set it to play a client that does not read; `flush()` ends that."""
+        self.is_closed = False
+        self.is_reading = False
+        self.is_shut = False
+        """Whether the session has said that it will write no more."""
+        self.on_closed: Callable[[], object] | None = None
+
+    def start(self, early: bytes = b"") -> None:
+        """Begin to read, with what has come early."""
+        self.is_reading = True
+        if early and self.receiver is not None:
+            self.receiver.on_bytes(early)
+
+    def write(self, data: bytes) -> None:
+        """Record `data`."""
+        self.written += data
+        if self.unsent:
+            self.unsent += len(data)
+
+    def flush(self) -> None:
+        """Play a client that has read everything."""
+        self.unsent = 0
+        if self.receiver is not None:
+            self.receiver.on_flushed()
+
+    def pause(self) -> None:
+        """Record that reading has paused."""
+        self.is_reading = False
+
+    def resume(self) -> None:
+        """Record that reading goes on."""
+        self.is_reading = not self.is_closed
+
+    def discard_unsent(self) -> None:
+        """Forget what was not sent."""
+        self.written = self.written[: len(self.written) - self.unsent]
+        self.unsent = 0
+
+    def drop_oldest(self, size: int) -> int:
+        """Forget `size` unsent bytes, as if they were one write."""
+        self.unsent -= min(size, self.unsent)
+        return 1
+
+    def shutdown_write(self) -> None:
+        """Record that no more will be written."""
+        self.is_shut = True
+
+    def close(self) -> None:
+        """Record the end."""
+        self.is_closed = True
+        self.is_reading = False
+        if self.on_closed is not None:
+            self.on_closed()
+
+    @property
+    def frames(self) -> list[str | bytes | Control]:
+        """What the client has got, frame by frame: a message, or a `Control`."""
+        found = []
+        rest = self.written
+        while rest:
+            frame, rest = _split_frame(rest)
+            found.append(frame)
+        return found
+
+
+def fake_websocket(
+    node: Node, target: str, clock: FakeClock | None = None, **fields: Any
+) -> WebSocketSession:
+    """Return a WebSocket without a socket: it has joined `target` and is open.
+
+    Args:
+        fields: further fields of the relay header.
+    """
+    clock = FakeClock() if clock is None else clock
+    config = relay_config({"target_pid": target, **fields})
+    session = WebSocketSession(node, clock.wheel, config, FrameCache())
+    session.transport = FakeTransport(session)  # type: ignore[assignment]  # as good as one
+    session.join()
+    session.begin(b"")
+    return session
+
+
+def _split_frame(data: bytes) -> tuple[str | bytes | Control, bytes]:
+    opcode, length, start = data[0] & 0x0F, data[1], 2
+    if length >= 126:
+        start = 4 if length == 126 else 10
+        length = int.from_bytes(data[2:start], "big")
+    payload, rest = data[start : start + length], data[start + length :]
+    if opcode == OP_TEXT:
+        return payload.decode(), rest
+    if opcode == OP_CLOSE and payload:
+        return Control(opcode, int.from_bytes(payload[:2], "big"), payload[2:]), rest
+    return (payload if opcode == OP_BINARY else Control(opcode, 0, payload)), rest
