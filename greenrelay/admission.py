@@ -23,7 +23,7 @@ from greenrelay.handshake import (
     end_to_end_headers,
     upgrade_headers,
 )
-from greenrelay.hijack import can_take
+from greenrelay.hijack import adopt, can_take, find_upgraded
 from greenrelay.message import Exit, MonitorRef
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy, Verdict
@@ -116,6 +116,13 @@ class Admission:
         if name == SSE_RELAY_HEADER:
             return self._admit_stream(environ, value, rule, headers)
         config = parse_relay_header(value, rule.limits)
+        upgraded = find_upgraded(environ)
+        if upgraded is not None:
+            self._check(environ, config, rule)
+            session = WebSocketSession(self._node, self._wheel, config, self._frames)
+            self._quota.count(self._node, session.pid, environ.get("REMOTE_ADDR", ""))
+            adopt(upgraded)
+            return session, SWITCHING, lambda sock: session.connect(sock, b"")
         handshake = check_handshake(environ)
         self._check(environ, config, rule)
         agreement = negotiate(handshake.extensions) if config.compression else None

@@ -54,6 +54,11 @@ class RefusedError(GreenRelayError):
         self.headers = headers
         self.detail = detail or body
 
+    @property
+    def close_code(self) -> int:
+        """The close code that says the same on a connection that is upgraded already."""
+        return {"403": 1008, "500": 1011, "503": 1013}.get(self.status[:3], 1002)
+
 
 class ProtocolError(GreenRelayError):
     """Fail the WebSocket connection with this close code.

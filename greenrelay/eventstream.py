@@ -1,4 +1,4 @@
-"""Server-sent events without I/O: the WHATWG event stream format, the server's side.
+"""Server-sent events without I/O: the WHATWG event stream format, both sides.
 
     event  = [ "id: " id LF ] [ "retry: " ms LF ] "event: " name LF 1*( "data: " line LF ) LF
 
@@ -12,9 +12,10 @@ Source: HTML Living Standard, §9.2.
 from __future__ import annotations
 
 import base64
+import codecs
 import re
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from greenrelay.jsontext import encode_json
 
@@ -88,7 +89,7 @@ def payload_text(payload: Any) -> str:
     if isinstance(payload, str):
         return payload
     if isinstance(payload, (bytes, bytearray, memoryview)):
-        return base64.b64encode(payload).decode()
+        return base64.b64encode(bytes(payload)).decode()  # a view may have gaps
     return encode_json(payload).decode()
 
 
@@ -118,3 +119,62 @@ def check_retry(retry: object) -> None:
         return
     if not isinstance(retry, int) or isinstance(retry, bool) or not 0 <= retry <= _MAX_RETRY_MS:
         raise ValueError(f"retry is a whole number of milliseconds, got {retry!r}")
+
+
+class ServerSentEvent(NamedTuple):
+    """One event as a browser sees it."""
+
+    event: str
+    """Its type; `message` if the server gave none."""
+    data: str
+    id: str
+    """What the browser would send as `Last-Event-ID` now; `""`: there is none yet."""
+    retry: int | None
+    """Milliseconds after which the browser would reconnect now; `None`: as it likes."""
+
+
+class EventParser:
+    """The client's side: bytes in, cut anywhere; events out.
+
+    Source: HTML Living Standard, §9.2.6.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+        self._line = ""
+        self._has_cr = False
+        """Whether the last line ended with a CR, whose LF may still come."""
+        self._name = ""
+        self._data: list[str] = []
+        self._id = ""
+        self._retry: int | None = None
+
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
+        """Return the events that `data` completes."""
+        text = self._decoder.decode(data)
+        if text:
+            is_second_half = self._has_cr and text[0] == "\n"
+            self._has_cr = text[-1] == "\r"
+            text = text[is_second_half:]
+        *lines, self._line = _LINE_END.split(self._line + text)
+        return [event for event in map(self._take, lines) if event is not None]
+
+    def _take(self, line: str) -> ServerSentEvent | None:
+        if not line:
+            return self._dispatch()
+        name, _, value = line.partition(":")  # of a comment, the name is empty
+        value = value.removeprefix(" ")
+        if name == "event":
+            self._name = value
+        elif name == "data":
+            self._data.append(value)
+        elif name == "id" and "\0" not in value:
+            self._id = value
+        elif name == "retry" and value.isascii() and value.isdecimal():
+            self._retry = int(value)
+        return None
+
+    def _dispatch(self) -> ServerSentEvent | None:
+        name, data = self._name or "message", self._data
+        self._name, self._data = "", []
+        return ServerSentEvent(name, "\n".join(data), self._id, self._retry) if data else None

@@ -127,6 +127,21 @@ def _close_file(file: io.BufferedReader) -> None:
         file.close()
 
 
+def find_upgraded(environ: dict[str, Any]) -> Any:
+    """Return the WebSocket of a request that has been upgraded already, else `None`.
+
+    gevent-websocket's handler upgrades before it calls the app; ours when the view first
+    uses `wsgi.websocket`.
+    """
+    websocket = environ.get("wsgi.websocket")
+    return websocket if getattr(websocket, "is_upgraded", websocket is not None) else None
+
+
+def adopt(websocket: Any) -> None:
+    """Let an upgraded WebSocket's own object believe that it is closed: it is ours now."""
+    websocket.closed = True
+
+
 def is_client_gone(environ: dict[str, Any]) -> bool:
     """Tell whether the client has closed its side, where the server lets us look."""
     file: Any = _pywsgi_file(environ)

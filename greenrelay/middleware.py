@@ -27,8 +27,9 @@ from greenrelay.config import DEFAULT_LIMITS, Limits
 from greenrelay.current import default_node, on_node
 from greenrelay.direct import STREAM_KEY, DirectStream
 from greenrelay.errors import ConfigurationError, RefusedError
+from greenrelay.frames import encode_close
 from greenrelay.handshake import Headers
-from greenrelay.hijack import Taken, take
+from greenrelay.hijack import Taken, adopt, find_upgraded, take
 from greenrelay.mailbox import Turn
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
@@ -183,7 +184,12 @@ def _begin(session: Session, taken: Taken) -> None:
 def refuse(
     refusal: RefusedError, environ: dict[str, Any], start_response: Callable[..., Any]
 ) -> Iterable[bytes]:
-    """Answer a request with a refusal: one line of text."""
+    """Answer a request with a refusal: one line of text, or a close frame if it is upgraded."""
+    upgraded = find_upgraded(environ)
+    if upgraded is not None:
+        upgraded.handler.socket.sendall(encode_close(refusal.close_code, refusal.body))
+        adopt(upgraded)
+        return ()
     body = (refusal.body + "\n").encode()
     headers = [
         ("Content-Type", "text/plain; charset=utf-8"),

@@ -82,15 +82,13 @@ class OriginPolicy:
         if header is None:
             return Verdict.NO_ORIGIN
         text = header.strip().lower()
-        if text != "null":
-            origin = _parse_origin(text)
-            if origin is not None and origin == self.own_origin(environ):
+        is_listed = text == "null" and self._null
+        origin = _parse_origin(text)
+        if origin is not None:
+            if origin == self.own_origin(environ):
                 return Verdict.SAME
-            if origin is not None and any(_matches(p, origin) for p in self._patterns):
-                return Verdict.LISTED
-            if origin is None and not self._any:
-                return Verdict.FOREIGN
-        elif self._null:
+            is_listed = any(_matches(pattern, origin) for pattern in self._patterns)
+        if is_listed:
             return Verdict.LISTED
         return Verdict.ANY if self._any else Verdict.FOREIGN
 
@@ -167,5 +165,5 @@ def _matches(pattern: Origin, origin: Origin) -> bool:
     if pattern.scheme not in ("*", origin.scheme) or pattern.port not in ("*", origin.port):
         return False
     if pattern.host.startswith("*."):
-        return origin.host.endswith(pattern.host[1:]) and len(origin.host) > len(pattern.host) - 1
+        return origin.host.endswith(pattern.host[1:])  # and no host begins with the dot
     return pattern.host == origin.host

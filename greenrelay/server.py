@@ -18,13 +18,24 @@ import gevent.pool
 import gevent.pywsgi
 import gevent.ssl
 
+from greenrelay.admission import SWITCHING, check_origin
+from greenrelay.config import DEFAULT_LIMITS
 from greenrelay.current import default_node
 from greenrelay.errors import RefusedError
+from greenrelay.handshake import check_handshake, encode_head, is_upgrade, upgrade_headers
 from greenrelay.head import bad_request, check_head
 from greenrelay.hijack import TAKE_KEY, Taken, take_file
+from greenrelay.legacy import LegacyRefused, LegacyWebSocket
 from greenrelay.middleware import RelayMiddleware
 from greenrelay.node import Node
-from greenrelay.wire import HEAD_TIMEOUT_SECONDS, KEEP_ALIVE_SECONDS, MAX_HEAD_BYTES
+from greenrelay.origins import OriginPolicy
+from greenrelay.routers import Rule, find_router
+from greenrelay.wire import (
+    HEAD_TIMEOUT_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    MAX_HEAD_BYTES,
+    WS_RELAY_HEADER,
+)
 
 log = logging.getLogger("greenrelay.server")
 
@@ -51,6 +62,8 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     _orig_status: str | None
     _lines: list[bytes]
     _has_served = False
+    websocket: LegacyWebSocket | None = None
+    """What an upgrade request's view may use as `wsgi.websocket`."""
     taken: Taken | None = None
     """The connection, when a relay has taken it."""
 
@@ -119,7 +132,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
                 raise RefusedError("431 Request Header Fields Too Large", _TOO_LARGE)
             if not line.endswith(b"\n"):
                 return None
-            if line.strip(b"\r\n"):
+            if line not in (b"\r\n", b"\n"):
                 lines.append(line)
             elif lines:
                 return lines
@@ -151,7 +164,52 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         """Return the WSGI environ, with the way to take the socket in it."""
         environ: dict[str, Any] = super().get_environ()
         environ[TAKE_KEY] = self.take
+        self.websocket = None
+        if is_upgrade(environ):
+            environ["wsgi.websocket"] = self._legacy_websocket(environ)
+            environ["wsgi.websocket_version"] = environ.get("HTTP_SEC_WEBSOCKET_VERSION")
         return environ
+
+    def _legacy_websocket(self, environ: dict[str, Any]) -> LegacyWebSocket:
+        rule = find_rule(self.server.application, environ)
+        self.websocket = LegacyWebSocket(
+            environ, self, lambda: self._upgrade(environ, rule), rule.limits.max_message_size
+        )
+        return self.websocket
+
+    def _upgrade(self, environ: dict[str, Any], rule: Rule) -> None:
+        """Switch protocols for a view that uses `wsgi.websocket`.
+
+        Raises:
+            WebSocketError: the request was refused, and has its answer.
+        """
+        self.close_connection = True
+        try:
+            handshake = check_handshake(environ)
+            check_origin(environ, rule.origins)
+        except RefusedError as refusal:
+            self.socket.sendall(_encode_refusal(refusal))
+            status = refusal.status
+        else:
+            status = SWITCHING
+            self.socket.sendall(encode_head(status, upgrade_headers(handshake, ())))
+        # What the view answers besides is dropped, as gevent-websocket does.
+        self.status, self._orig_status, self.headers_sent = status.encode(), status, True
+        if status != SWITCHING:
+            raise LegacyRefused
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        """Begin the response, unless a WebSocket has been it."""
+        if self.websocket is not None and self.headers_sent:
+            return lambda data: None
+        return super().start_response(status, headers, exc_info)
+
+    def process_result(self) -> None:
+        """Send the response's body, unless a WebSocket has been it."""
+        if self.websocket is not None and self.headers_sent:
+            self.websocket.close()
+        else:
+            super().process_result()
 
     def take(self, status: str) -> Taken:
         """Hand the socket over; this handler will not touch it again.
@@ -273,3 +331,13 @@ def find_node(application: Any) -> Node:
     """Return the node on which an app's connections live."""
     middleware = find_middleware(application)
     return default_node() if middleware is None else middleware.node
+
+
+def find_rule(application: Any, environ: dict[str, Any]) -> Rule:
+    """Return the limits and origins that hold for a WebSocket request."""
+    middleware = find_middleware(application)
+    if middleware is not None:
+        router = find_router(middleware.routers, environ.get("PATH_INFO", ""))
+        if router is not None and WS_RELAY_HEADER in router.rules:
+            return router.rules[WS_RELAY_HEADER]
+    return Rule(DEFAULT_LIMITS, OriginPolicy(), is_checked_first=False)

@@ -14,6 +14,7 @@ from greenrelay.lifecycle import ProcessGreenlet
 from greenrelay.node import Node
 from greenrelay.process import on_node
 from greenrelay.testing import leaks, wait_until
+from tests.behaviours import Observer
 
 
 @pytest.fixture
@@ -25,6 +26,12 @@ def node() -> Iterator[Node]:
         for entity in node:
             entity.kill("killed")
         wait_until(lambda: not leaks(node))
+
+
+@pytest.fixture
+def observer(node: Node) -> Observer:
+    """Somebody who monitors processes of the test's node."""
+    return Observer(node)
 
 
 @pytest.fixture
@@ -49,6 +56,13 @@ def in_process(node: Node) -> Callable[..., Any]:
         return value
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _frozen_modules() -> None:
+    """Keep what was imported out of the searches of `nothing_left`: 3 ms a test, not 85."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -40,6 +40,15 @@ def fault(call, *args):
     return str(caught.value)
 
 
+def said(text):
+    """Return what is said about a header, nothing if it is taken."""
+    try:
+        parse_relay_header(text)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
 # -- what holds without a word ---------------------------------------------------------------
 
 
@@ -167,7 +176,7 @@ BAD = [
     ("heartbeat_interval", "-1s", "write '0s' for off"),
     ("heartbeat_interval", "30", "write a number with h, m, s or ms, like '1m30s'"),
     ("heartbeat_interval", None, "a duration is a string"),
-    ("metadata", None, "metadata is an object like {\"user\": 7}, got None"),
+    ("metadata", None, 'metadata is an object like {"user": 7}, got None'),
     ("metadata", [], "metadata is an object"),
     ("metadata", "x", "metadata is an object"),
     ("dialect", "Raw", "write one of raw, envelope, got 'Raw'"),
@@ -192,6 +201,7 @@ BAD = [
     ("max_rate", -0.5, "write messages per second, 0 for off, got -0.5"),
     ("max_rate", "10/s", "write messages per second, 0 for off, got '10/s'"),
     ("max_rate", True, "write messages per second, 0 for off, got True"),
+    ("max_rate", 10**9, "write messages per second"),
     ("max_rate", 10**400, "write messages per second"),
     ("max_rate", None, "write messages per second"),
 ]
@@ -210,11 +220,8 @@ def test_a_malformed_field_is_named_with_its_remedy(field, value, remedy):
 @pytest.mark.parametrize("field", DEFAULTS)
 def test_what_an_error_shows_of_a_value_has_a_bound(field):
     """§3.2: details go to the log, and it is not to drown."""
-    for value in ("x" * 10_000, ["x"] * 10_000):
-        try:
-            parse_relay_header(header(**{field: value}))
-        except ConfigurationError as error:
-            assert len(str(error)) < 300
+    assert len(said(header(**{field: "x" * 10_000}))) < 300
+    assert 0 < len(said(header(**{field: ["x"] * 10_000}))) < 300
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
@@ -282,12 +289,7 @@ def test_a_missing_target_is_answered_with_what_to_send(fields, shown):
 )
 def test_any_header_is_a_configuration_or_a_configuration_error(text):
     """§3.2"""
-    try:
-        config = parse_relay_header(text)
-    except ConfigurationError as error:
-        assert len(str(error)) < 400
-    else:
-        assert config.target_pid == PID.parse(config.target_pid)
+    assert len(said(text)) < 400
 
 
 # -- event streams ---------------------------------------------------------------------------
@@ -335,9 +337,9 @@ STREAM_BAD = [
 )
 def test_a_fault_of_an_event_stream_is_told_of_its_own_header(field, value, text):
     """§5.1: failure answers as §3.2."""
-    said = fault(lambda: parse_stream(**{field: value}))
-    assert said.startswith("X-SSE-Relay: ")
-    assert text in said
+    shown = fault(lambda: parse_stream(**{field: value}))
+    assert shown.startswith("X-SSE-Relay: ")
+    assert text in shown
 
 
 def test_a_websocket_has_no_fields_of_an_event_stream():

@@ -63,7 +63,7 @@ BAD = {
     "-0s": "can't be negative",
     "-": "can't be negative",
     "8785h": "longer than a year",
-    "9" * 62 + "s": "longer than a year",
+    "9" * 63 + "s": "longer than a year",
     "9" * 64 + "s": "no duration",
 }
 

@@ -1,10 +1,13 @@
 """Frames of RFC 6455, against an independent encoder and against every kind of broken peer."""
 
+import random
 import tracemalloc
+import zlib
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame, Opcode
 
 from greenrelay.errors import ProtocolError
@@ -20,10 +23,12 @@ from greenrelay.frames import (
     Ping,
     Pong,
     cut_reason,
+    deflate_frame,
     encode_close,
     encode_frame,
     is_close_code,
 )
+from greenrelay.masking import apply_mask
 
 FIN = 0x80
 LIMIT = 1000
@@ -53,13 +58,19 @@ def header(first, length, form=0):
     return announce(first, length, form) + MASK
 
 
+def deflated(frames):
+    """Return what an independent client compresses a message's frames to."""
+    extension = PerMessageDeflate(True, True, 15, 15)
+    return b"".join(item.serialize(mask=True, extensions=[extension]) for item in frames)
+
+
 def masked(payload):
     return bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
 
 
-def parse(pieces, limit=LIMIT):
+def parse(pieces, limit=LIMIT, inflates=False):
     """Return the events before the fault, and `(close_code, reason)` of the fault or `None`."""
-    parser, events = FrameParser(limit), []
+    parser, events = FrameParser(limit, inflates), []
     try:
         for piece in pieces:
             for event in parser.feed(piece):
@@ -69,9 +80,9 @@ def parse(pieces, limit=LIMIT):
     return events, None
 
 
-def fault(data, limit=LIMIT):
+def fault(data, limit=LIMIT, inflates=False):
     """Return the close code with which `data` is refused, `None` if it is not."""
-    outcome = parse([data], limit)[1]
+    outcome = parse([data], limit, inflates)[1]
     return outcome and outcome[0]
 
 
@@ -120,8 +131,17 @@ data_frames = st.builds(
     st.booleans(),
 )
 control_frames = st.builds(frame, st.sampled_from([OP_PING, OP_PONG]), st.binary(max_size=125))
+deflated_messages = st.builds(
+    lambda opcode, payload, fin: deflated([Frame(Opcode(opcode), payload, fin)]),
+    st.sampled_from([OP_TEXT, OP_BINARY]),
+    st.one_of(almost_text, st.integers(0, 2000).map(bytes)),
+    st.booleans(),
+)
 streams = st.lists(
-    st.one_of(data_frames, control_frames, close_frames, broken_frames, st.binary(max_size=20)),
+    st.one_of(
+        *(data_frames, control_frames, close_frames, broken_frames, deflated_messages),
+        st.binary(max_size=20),
+    ),
     max_size=6,
 ).map(b"".join)
 
@@ -144,24 +164,31 @@ def conversations(draw):
     return data, events
 
 
+def test_opcodes_are_those_of_the_rfc():
+    """RFC 6455 §5.2"""
+    assert (OP_CONT, OP_TEXT, OP_BINARY, OP_CLOSE, OP_PING, OP_PONG) == (0, 1, 2, 8, 9, 10)
+
+
 # -- any bytes, cut anywhere -----------------------------------------------------------------
 
 
 @many
-@given(streams, positions)
-@example(frame(OP_TEXT, b"\xff") + b"\xff\xff", [1, 5])
-@example(frame(OP_TEXT, "é".encode()[:1], fin=False) + frame(OP_CONT, b""), [8])
-@example(frame(OP_BINARY, b"x" * 999, fin=False) + frame(OP_PING, b"y" * 125), [900])
-def test_any_bytes_cut_anywhere_give_the_same_events_and_the_same_fault(data, positions):
-    """§3.9"""
-    assert parse(cut(data, positions)) == parse([data])
+@given(streams, positions, st.booleans())
+@example(frame(OP_TEXT, b"\xff") + b"\xff\xff", [1, 5], False)
+@example(frame(OP_TEXT, "é".encode()[:1], fin=False) + frame(OP_CONT, b""), [8], False)
+@example(frame(OP_BINARY, b"x" * 999, fin=False) + frame(OP_PING, b"y" * 125), [900], False)
+def test_any_bytes_cut_anywhere_give_the_same_events_and_the_same_fault(data, positions, inflates):
+    """§3.9: whether compression has been agreed on or not"""
+    pieces = cut(data, positions)
+    assert parse(pieces, inflates=inflates) == parse([data], inflates=inflates)
 
 
 @few
-@given(streams)
-def test_any_bytes_one_by_one_give_the_same_events_and_the_same_fault(data):
+@given(streams, st.booleans())
+def test_any_bytes_one_by_one_give_the_same_events_and_the_same_fault(data, inflates):
     """§3.9"""
-    assert parse([data[index : index + 1] for index in range(len(data))]) == parse([data])
+    pieces = [data[index : index + 1] for index in range(len(data))]
+    assert parse(pieces, inflates=inflates) == parse([data], inflates=inflates)
 
 
 @many
@@ -190,6 +217,23 @@ def test_control_frames_may_stand_between_fragments():
     data = frame(OP_TEXT, b"he", fin=False) + frame(OP_PING, b"?") + frame(OP_PONG, b"!")
     data += frame(OP_CONT, b"", fin=False) + frame(OP_CONT, b"llo")
     assert parse([data]) == ([Ping(b"?"), Pong(b"!"), "hello"], None)
+
+
+def test_a_read_that_looks_like_a_frame_may_be_the_rest_of_one():
+    """§3.9: the peer chooses mask and payload, and the network where to cut."""
+    looks = frame(OP_TEXT, b"evil")
+    mask, payload = looks[:4], looks[4:]
+    announced = announce(FIN | OP_BINARY, len(payload))
+    assert parse([announced, looks]) == ([apply_mask(payload, mask)], None)
+    inside = header(FIN | OP_BINARY, len(looks))
+    assert parse([inside, looks]) == ([apply_mask(looks, MASK)], None)
+
+
+@pytest.mark.parametrize("first", [OP_TEXT, OP_BINARY], ids=["text", "binary"])
+def test_a_whole_frame_may_not_stand_inside_of_a_message(first):
+    """§3.9, RFC 6455 §5.4: nor when it is all that a read brings"""
+    pieces = [frame(OP_TEXT, b"a", fin=False), frame(first, b"b")]
+    assert parse(pieces) == ([], (1002, f"opcode {first:#x} is out of place"))
 
 
 @pytest.mark.parametrize("length", range(14))
@@ -354,18 +398,147 @@ def test_the_limit_may_change_between_two_reads():
     assert list(parser.feed(frame(OP_TEXT, b"x" * 20))) == ["x" * 20]
 
 
+# -- compressed messages -----------------------------------------------------------------------
+
+
+@many
+@given(messages, positions, positions, st.binary(max_size=9))
+def test_compressed_messages_come_back(message, fragments, reads, ping):
+    """§3.9: in any fragments, with a ping between, in any reads, beside a plain one"""
+    opcode = OP_TEXT if isinstance(message, str) else OP_BINARY
+    payload = message.encode() if isinstance(message, str) else message
+    pieces = cut(payload, fragments) or [b""]
+    frames = [
+        Frame(Opcode(OP_CONT if number else opcode), piece, fin=number == len(pieces) - 1)
+        for number, piece in enumerate(pieces)
+    ]
+    frames.insert(1, Frame(Opcode.PING, ping))
+    data = deflated(frames) + frame(opcode, payload)
+    events = [Ping(ping), message] if len(pieces) > 1 else [message, Ping(ping)]
+    assert parse(cut(data, reads), limit=0, inflates=True) == ([*events, message], None)
+
+
+RESERVED = {
+    "not agreed on": (FIN | 0x40 | OP_TEXT, False, 1002),
+    "agreed on": (FIN | 0x40 | OP_TEXT, True, None),
+    "first of fragments": (0x40 | OP_BINARY, True, None),
+    "with the second bit": (FIN | 0x60 | OP_TEXT, True, 1002),
+    "with the third bit": (FIN | 0x50 | OP_TEXT, True, 1002),
+    "the second bit alone": (FIN | 0x20 | OP_TEXT, True, 1002),
+    "on a ping": (FIN | 0x40 | OP_PING, True, 1002),
+    "on a close": (FIN | 0x40 | OP_CLOSE, True, 1002),
+    "on a continuation": (FIN | 0x40 | OP_CONT, True, 1002),
+}
+
+
+@pytest.mark.parametrize(
+    ("first", "inflates", "code"), RESERVED.values(), ids=[f"RSV1 {name}" for name in RESERVED]
+)
+def test_a_reserved_bit_means_compression_where_it_was_agreed_on(first, inflates, code):
+    """§3.9, RFC 7692 §6"""
+    assert fault(announce(first, 9), inflates=inflates) == code
+
+
+def test_only_the_first_frame_of_a_message_says_that_it_is_compressed():
+    """RFC 7692 §6.1"""
+    data = header(0x40 | OP_TEXT, 0) + announce(FIN | 0x40 | OP_CONT, 0)
+    assert fault(data, inflates=True) == 1002
+
+
+def test_the_limit_counts_inflated_bytes():
+    """§3.9, §8: 1 MiB after inflating"""
+    fits, too_big = (deflated([Frame(Opcode.BINARY, bytes(size))]) for size in (1000, 1001))
+    assert parse([fits], inflates=True) == ([bytes(1000)], None)
+    assert parse([too_big], inflates=True) == ([], TOO_BIG)
+
+
+@pytest.mark.parametrize("size", [1000, 100_000, 1 << 20])
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_a_message_of_exactly_the_limit_may_be_longer_when_deflated(size, level):
+    """§8: what can't be compressed grows by a few bytes."""
+    payload = random.Random(size).randbytes(size)
+    packer = zlib.compressobj(level, wbits=-15, memLevel=1)
+    packed = (packer.compress(payload) + packer.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    data = header(FIN | 0x40 | OP_BINARY, len(packed)) + apply_mask(packed, MASK)
+    assert len(packed) > size
+    assert parse([data], size, inflates=True) == ([payload], None)
+
+
+def test_what_is_far_too_long_even_compressed_is_refused_on_its_header():
+    """§3.9: before a byte of it is buffered"""
+    assert fault(announce(FIN | 0x40 | OP_BINARY, EIGHT_GB), inflates=True) == 1009
+    assert fault(announce(FIN | 0x40 | OP_BINARY, 2000), inflates=True) == 1009
+    assert fault(announce(FIN | OP_BINARY, 1001), inflates=True) == 1009
+
+
+def test_a_bomb_does_not_go_off():
+    """§3.9: no more is ever inflated than is allowed."""
+    data = deflated([Frame(Opcode.BINARY, bytes(30_000_000))])
+    parser = FrameParser(1 << 16, inflates=True)
+
+    def explode():
+        with pytest.raises(ProtocolError, match="65536 bytes at most"):
+            list(parser.feed(data))
+
+    assert len(data) < 1 << 16
+    assert peak_of(explode) < 1_000_000
+
+
+def test_compressed_text_is_checked_when_it_is_whole():
+    """§3.9: 1007"""
+    data = deflated([Frame(Opcode.TEXT, b"valid, and then \xff")])
+    assert parse([data], inflates=True) == ([], (1007, "text is not valid UTF-8"))
+
+
+def test_what_is_not_deflated_is_refused():
+    """§3.9: 1007, RFC 7692 §7.2.2"""
+    data = header(FIN | 0x40 | OP_BINARY, 4) + masked(b"\xff\xff\xff\xff")
+    assert fault(data, inflates=True) == 1007
+
+
+@pytest.mark.parametrize("window_bits", [9, 12, 15])
+@pytest.mark.parametrize("size", [64, 200, 70_000])
+def test_an_independent_client_inflates_our_frames(size, window_bits):
+    """§3.9"""
+    payload = (b"the same again, " * size)[:size]
+    made = deflate_frame(encode_frame(OP_TEXT, payload), window_bits)
+    start = 2 if made[1] < 126 else 4
+    assert made[0] == FIN | 0x40 | OP_TEXT
+    assert len(made) < size
+    extension = PerMessageDeflate(True, True, window_bits, 15)
+    inflated = extension.decode(Frame(Opcode.TEXT, made[start:], rsv1=True))
+    assert inflated.data == payload
+
+
+@pytest.mark.parametrize("payload", [b"", b"x" * 63, bytes(range(256))], ids=len)
+def test_what_gains_nothing_is_not_compressed(payload):
+    """§3.9"""
+    made = encode_frame(OP_BINARY, payload)
+    assert deflate_frame(made, 15) is made
+
+
 # -- memory ----------------------------------------------------------------------------------
 
 
-def peak_bytes(parser, pieces):
-    """Return how much memory the parser takes at most while it is fed, and the last event."""
+def peak_of(function):
+    """Return how many bytes a function takes at most."""
     tracemalloc.start()
     try:
-        for piece in pieces:
-            last = list(parser.feed(piece))
-        return tracemalloc.get_traced_memory()[1], last
+        function()
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def peak_bytes(parser, pieces):
+    """Return how much memory the parser takes at most while it is fed, and the last events."""
+    last = []
+
+    def feed():
+        for piece in pieces:
+            last[:] = parser.feed(piece)
+
+    return peak_of(feed), last
 
 
 @pytest.mark.parametrize("opcode", [OP_BINARY, OP_TEXT])
@@ -434,7 +607,8 @@ def test_a_close_frame_without_payload_has_no_status():
 
 def test_a_close_frame_of_one_byte_is_refused():
     """§3.9, RFC 6455 §5.5.1"""
-    assert fault(frame(OP_CLOSE, b"\x03")) == 1002
+    reason = "a close frame holds no byte, or two and more"
+    assert parse([frame(OP_CLOSE, b"\x03")]) == ([], (1002, reason))
 
 
 def test_a_close_reason_is_text():

@@ -41,9 +41,12 @@ def request(**changes):
 
 
 def refusal(**changes):
-    with pytest.raises(RefusedError) as caught:
+    """Return why a changed handshake is refused, `None` if it is taken."""
+    try:
         check_handshake(request(**changes))
-    return caught.value
+    except RefusedError as refused:
+        return refused
+    return None
 
 
 # -- what is taken ---------------------------------------------------------------------------
@@ -179,19 +182,16 @@ def test_another_version_is_told_the_one_that_is_spoken(version):
 )
 def test_any_request_is_a_handshake_or_refused(changes):
     """§3.2: bodies are one line of text, and none of it comes from the client."""
-    try:
-        check_handshake(request(**changes))
-    except RefusedError as refused:
-        assert refused.status[:3] in ("400", "405", "426")
-        assert refused.body.isascii()
-        assert refused.body.isprintable()
+    refused = refusal(**changes)
+    assert refused is None or refused.status[:3] in ("400", "405", "426")
+    assert refused is None or (refused.body.isascii() and refused.body.isprintable())
 
 
 # -- the answer ------------------------------------------------------------------------------
 
 
-def answer(environ, handler_headers=()):
-    return upgrade_headers(check_handshake(environ), handler_headers)
+def answer(environ, handler_headers=(), extensions=""):
+    return upgrade_headers(check_handshake(environ), handler_headers, extensions)
 
 
 def test_the_answer_is_the_one_of_the_rfc():
@@ -257,6 +257,21 @@ def test_the_offer_keeps_the_clients_order():
     """RFC 6455 §4.2.1: in order of preference"""
     environ = request(HTTP_SEC_WEBSOCKET_PROTOCOL=" b ,a,, c")
     assert check_handshake(environ).protocols == ("b", "a", "c")
+
+
+def test_offered_extensions_are_handed_on_as_they_are():
+    """§3.9: whoever compresses negotiates"""
+    offer = "permessage-deflate; client_max_window_bits"
+    assert check_handshake(request(HTTP_SEC_WEBSOCKET_EXTENSIONS=offer)).extensions == offer
+    assert check_handshake(request()).extensions == ""
+
+
+def test_agreed_extensions_are_told_and_none_of_the_handlers():
+    """§3.9, RFC 6455 §9.1"""
+    by_handler = [("Sec-WebSocket-Extensions", "x-handler")]
+    told = answer(request(), by_handler, "permessage-deflate")[3:]
+    assert told == [("Sec-WebSocket-Extensions", "permessage-deflate")]
+    assert answer(request(), by_handler)[3:] == []
 
 
 TRAVELS = [

@@ -269,7 +269,11 @@ PROXIED = {
     "another one trusted": ("10.0.0.8", {**TLS, **NAMED}, "http://10.0.0.1:8000"),
     "another network trusted": ("fd00::/8", {**TLS, **NAMED}, "http://10.0.0.1:8000"),
     "no address": ("10.0.0.7", {**TLS, **NAMED, "REMOTE_ADDR": None}, "http://10.0.0.1:8000"),
-    "no IP address": ("0.0.0.0/0", {**TLS, **NAMED, "REMOTE_ADDR": "unix:"}, "http://10.0.0.1:8000"),
+    "no IP address": (
+        "0.0.0.0/0",
+        {**TLS, **NAMED, "REMOTE_ADDR": "unix:"},
+        "http://10.0.0.1:8000",
+    ),
 }
 
 

@@ -1,0 +1,159 @@
+"""`environ["wsgi.websocket"]` for views that were written against gevent-websocket.
+
+The object is there for every request that asks for a WebSocket, and upgrades it when
+the view first uses it: beside it, relayed views work on the same server. It has the
+interface of gevent-websocket's, and the checks that lacks: masking, message size,
+Origin, whole handshakes, close codes that are sent, and frames that don't interleave.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import gevent.lock
+from geventwebsocket.exceptions import WebSocketError
+from geventwebsocket.websocket import (
+    MSG_ALREADY_CLOSED,
+    MSG_CLOSED,
+    MSG_SOCKET_DEAD,
+    WebSocket,
+)
+from werkzeug.exceptions import Forbidden
+
+from greenrelay.errors import ProtocolError
+from greenrelay.frames import (
+    OP_PONG,
+    Close,
+    FrameEvent,
+    FrameParser,
+    Ping,
+    encode_close,
+    encode_frame,
+    is_close_code,
+)
+from greenrelay.wire import CLOSE_NO_STATUS, CLOSE_NORMAL, READ_BYTES
+
+
+class LegacyRefused(WebSocketError, Forbidden):  # type: ignore[misc]  # no types
+    """The request can't become a WebSocket, and has had its answer.
+
+    To a view it is gevent-websocket's error; to Flask, if the view lets it through, an
+    ordinary refusal instead of a crash to be logged.
+    """
+
+    def __init__(self) -> None:
+        Forbidden.__init__(self, "this WebSocket was refused")
+
+
+class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has no types
+    """A WebSocket whose greenlet waits for it, as gevent-websocket's.
+
+    Args:
+        environ: the request's.
+        handler: the server's, with `rfile` and `socket`.
+        upgrade: sends the 101; raises `WebSocketError` when it has refused instead.
+        max_message_size: bytes of one message; 0 is off.
+    """
+
+    def __init__(
+        self,
+        environ: dict[str, Any],
+        handler: Any,
+        upgrade: Callable[[], None],
+        max_message_size: int,
+    ) -> None:
+        self.environ = environ
+        self.handler = handler
+        self.closed = False
+        self.stream = None
+        self.is_upgraded = False
+        """Whether the view has used it."""
+        self._upgrade = upgrade
+        self._parser = FrameParser(max_message_size)
+        self._events: deque[FrameEvent | ProtocolError] = deque()
+        self._lock = gevent.lock.BoundedSemaphore(1)
+
+    def __del__(self) -> None:
+        """Nothing: the server closes what it has opened."""
+
+    def receive(self) -> str | bytearray | None:
+        """Return the next message; `None`: the client has closed, or broken the protocol.
+
+        Raises:
+            WebSocketError: it was closed before.
+        """
+        self._require_open()
+        while True:
+            while self._events:
+                event = self._events.popleft()
+                if isinstance(event, str):
+                    return event
+                if isinstance(event, bytes):
+                    return bytearray(event)
+                if not self._handle(event):
+                    return None
+            if not self._read():
+                self.closed = True
+                self.current_app.on_close(MSG_CLOSED)
+                return None
+
+    def _read(self) -> bool:
+        try:
+            data = self.handler.rfile.read1(READ_BYTES)
+        except OSError:
+            return False
+        try:
+            self._events.extend(self._parser.feed(data))
+        except ProtocolError as error:
+            self._events.append(error)
+        return bool(data)
+
+    def _handle(self, event: Any) -> bool:
+        """Deal with a control frame; `False`: it was the last."""
+        if isinstance(event, Ping):
+            self.send_frame(event.data, OP_PONG)
+        elif isinstance(event, Close):
+            self.close(CLOSE_NORMAL if event.code == CLOSE_NO_STATUS else event.code)
+            return False
+        elif isinstance(event, ProtocolError):
+            self.close(event.close_code, event.reason)
+            return False
+        return True
+
+    def send_frame(self, message: Any, opcode: int) -> None:
+        """Send one frame; from several greenlets, one after the other.
+
+        Raises:
+            WebSocketError: it is closed, or the client is gone.
+        """
+        self._require_open()
+        data = message.encode() if isinstance(message, str) else bytes(message or b"")
+        self._send(encode_frame(opcode, data))
+
+    def close(self, code: int = CLOSE_NORMAL, message: Any = b"") -> None:
+        """Send a close frame with its code; closing twice is no error."""
+        if self.closed:
+            return
+        if self.is_upgraded:
+            text = message.decode("utf-8", "replace") if isinstance(message, bytes) else message
+            try:
+                self._send(encode_close(code if is_close_code(code) else CLOSE_NORMAL, text or ""))
+            except WebSocketError:
+                pass  # nobody is there to be told
+        self.closed = True
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise WebSocketError(MSG_ALREADY_CLOSED)
+        if not self.is_upgraded:
+            self._upgrade()
+            self.is_upgraded = True
+
+    def _send(self, data: bytes) -> None:
+        try:
+            with self._lock:
+                self.handler.socket.sendall(data)
+        except OSError:
+            raise WebSocketError(MSG_SOCKET_DEAD) from None

@@ -1,0 +1,156 @@
+"""Apps written against gevent-websocket keep working (§10.4)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask, request
+from gevent.pywsgi import WSGIServer
+from geventwebsocket.handler import WebSocketHandler
+
+from greenrelay import GreenRelay, process
+from greenrelay.node import Node
+from greenrelay.testing import ConnectionClosed, UpgradeRefused, WebSocketClient, wait_until
+
+
+def echo() -> None:
+    for message in process.inbox():
+        if message.topic == "ws.message":
+            process.send(message.sender, "ws.send", {"type": "text", "data": message.payload})
+        elif message.topic == "ws.leave":
+            return
+
+
+@pytest.fixture
+def app(node: Node) -> Flask:
+    app = Flask("legacy")
+    relay = GreenRelay(app, node=node)
+
+    @app.get("/relayed")
+    def relayed() -> Any:
+        return relay.websocket(process.spawn(echo))
+
+    @app.get("/legacy")
+    def legacy() -> str:
+        websocket = request.environ["wsgi.websocket"]
+        while (message := websocket.receive()) is not None:
+            websocket.send(message)
+        return "dropped"
+
+    @app.get("/greeted")
+    def greeted() -> Any:
+        request.environ["wsgi.websocket"].send("hello")
+        return relay.websocket(process.spawn(echo))
+
+    @app.get("/misconfigured")
+    def misconfigured() -> Any:
+        return "", 200, {"X-WS-Relay": "{"}
+
+    @app.get("/gone")
+    def gone() -> Any:
+        return relay.websocket(node.make_pid("proc"))
+
+    return app
+
+
+@contextlib.contextmanager
+def gevent_websocket(app: Flask) -> Iterator[Callable[..., WebSocketClient]]:
+    server = WSGIServer(("127.0.0.1", 0), app, handler_class=WebSocketHandler, log=None)
+    server.start()
+    url = f"ws://127.0.0.1:{server.server_port}"
+    try:
+        yield lambda path, **options: WebSocketClient(url + path, **options)
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("path", ["/legacy", "/relayed"])
+@pytest.mark.parametrize("message", ["short", "é" * 50_000], ids=["short", "long"])
+def test_legacy_and_relayed_views_echo_side_by_side(
+    app: Flask, relay_server: Any, path: str, message: str
+) -> None:
+    with relay_server(app).connect_ws(path) as client:
+        client.send(message)
+        assert client.receive() == message
+
+
+def test_a_legacy_view_echoes_binary_messages(app: Flask, relay_server: Any) -> None:
+    with relay_server(app).connect_ws("/legacy") as client:
+        client.send(b"\x00\xff")
+        assert client.receive() == b"\x00\xff"
+
+
+def test_a_legacy_view_ends_when_its_client_closes(app: Flask, relay_server: Any) -> None:
+    server = relay_server(app)
+    server.connect_ws("/legacy").close(1000, "bye")
+    wait_until(lambda: server.server.pool.free_count() is None or not len(server.server.pool))
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        pytest.param(b"\x81\x02hi", 1002, id="not masked"),
+        pytest.param(b"\x82\xff" + (8 << 30).to_bytes(8, "big") + b"mask", 1009, id="8 GB"),
+        pytest.param(b"\x81\x81\x00\x00\x00\x00\xff", 1007, id="no UTF-8"),
+    ],
+)
+def test_a_legacy_view_is_kept_from_bad_frames(
+    app: Flask, relay_server: Any, frame: bytes, code: int
+) -> None:
+    with relay_server(app).connect_ws("/legacy") as client:
+        client.send("ready")
+        assert client.receive() == "ready"
+        client._socket.sendall(frame)
+        assert client.wait_closed().code == code
+
+
+def test_a_legacy_view_refuses_foreign_origins_without_a_traceback(
+    app: Flask, relay_server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(UpgradeRefused) as refused:
+        relay_server(app).connect_ws("/legacy", origin="https://evil.example")
+    assert refused.value.status == 403
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_view_may_use_the_socket_and_then_relay_it(app: Flask, relay_server: Any) -> None:
+    with relay_server(app).connect_ws("/greeted") as client:
+        assert client.receive() == "hello"
+        client.send("and on")
+        assert client.receive() == "and on"
+
+
+@pytest.mark.parametrize("path", ["/legacy", "/relayed"])
+def test_gevent_websockets_own_handler_serves_both_kinds(app: Flask, path: str) -> None:
+    with gevent_websocket(app) as connect, connect(path) as client:
+        client.send("x" * 1000)
+        assert client.receive() == "x" * 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "code"),
+    [
+        pytest.param("/relayed", {"origin": "https://evil.example"}, 1008, id="foreign origin"),
+        pytest.param("/misconfigured", {}, 1011, id="malformed header"),
+        pytest.param("/gone", {}, 1013, id="dead target"),
+    ],
+)
+def test_a_refusal_after_the_upgrade_is_a_close_frame(
+    app: Flask, path: str, options: dict[str, str], code: int
+) -> None:
+    with gevent_websocket(app) as connect, connect(path, **options) as client:
+        with pytest.raises(ConnectionClosed) as closed:
+            client.receive()
+        assert closed.value.code == code
+
+
+def test_an_adopted_socket_is_a_process_like_any_other(app: Flask, node: Node) -> None:
+    with gevent_websocket(app) as connect, connect("/relayed") as client:
+        client.send("are you there?")
+        client.receive()
+        (connection,) = [entity for entity in node if entity.pid.host == "ws"]
+        node.terminate(connection.pid)
+        assert client.wait_closed().code == 1006
