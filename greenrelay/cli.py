@@ -14,7 +14,9 @@ import click
 import gevent
 from werkzeug._reloader import run_with_reloader
 
+from greenrelay.connect import ConnectError, connect
 from greenrelay.current import default_node
+from greenrelay.doctor import examine
 from greenrelay.drain import drain
 from greenrelay.errors import ConfigurationError
 from greenrelay.middleware import RelayMiddleware
@@ -102,6 +104,41 @@ def serve(
         run_with_reloader(lambda: run(options), reloader_type="stat")
     else:
         run(options)
+
+
+@main.command("connect")
+@click.argument("url")
+@click.option("--header", "-H", "headers", multiple=True, help="Further header, 'Name: value'.")
+@click.option("--origin", help="What a browser would send as Origin.")
+def connect_command(url: str, headers: tuple[str, ...], origin: str | None) -> None:
+    """Talk to URL, a relay's WebSocket (ws://) or event stream (http://), in the terminal.
+
+    Each line of standard input is sent as one text message.
+    """
+    pairs = [tuple(part.strip() for part in header.partition(":")[::2]) for header in headers]
+    if any(len(pair) != 2 or not pair[0] for pair in pairs):
+        fail("--header takes 'Name: value'")
+    try:
+        connect(url, [(name, value) for name, value in pairs], origin)
+    except ConnectError as error:
+        click.echo(f"greenrelay: {error}", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("app")
+def doctor(app: str) -> None:
+    """List what would bite APP, a WSGI application as module:name, in production.
+
+    Exits with 1 if something serious is among it.
+    """
+    findings = examine(load_app(app))
+    for finding in findings:
+        click.echo(f"{'SERIOUS' if finding.is_serious else 'note   '}  {finding.what}")
+        click.echo(f"         → {finding.do}")
+    if not findings:
+        click.echo("nothing found")
+    sys.exit(1 if any(finding.is_serious for finding in findings) else 0)
 
 
 def run(options: Options) -> None:

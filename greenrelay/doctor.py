@@ -1,0 +1,128 @@
+"""`greenrelay doctor module:app`: what would bite in production, before it does.
+
+Each check is a function that looks at one thing and yields findings; `_CHECKS` is the
+list. A finding says what it is, why it matters, and what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from gevent import monkey
+
+from greenrelay.middleware import RelayMiddleware
+from greenrelay.server import find_middleware
+
+MIN_DESCRIPTORS = 10_000
+"""One for each connection; fewer than this, and a busy node runs out before its memory does."""
+
+# Drivers that wait in C, where gevent can't see it, and what to use instead.
+_BLOCKING_DRIVERS = {
+    "psycopg2": "psycogreen (psycogreen.gevent.patch_psycopg()), or psycopg 3",
+    "MySQLdb": "PyMySQL",
+    "mysql.connector": "PyMySQL, or use_pure=True",
+    "pyodbc": "a driver in Python, or a thread pool (gevent.get_hub().threadpool)",
+    "oracledb": "its thin mode",
+    "cx_Oracle": "oracledb in thin mode",
+    "ibm_db": "a thread pool (gevent.get_hub().threadpool)",
+}
+
+
+class Finding(NamedTuple):
+    """One thing that would bite."""
+
+    is_serious: bool
+    """Whether connections fail or the node stalls; else it is a matter of scale or care."""
+    what: str
+    do: str
+
+
+def examine(app: Any) -> list[Finding]:
+    """Return what would bite the app in production, the serious things first."""
+    findings = [finding for check in _CHECKS for finding in check(app)]
+    return sorted(findings, key=lambda finding: not finding.is_serious)
+
+
+def _check_patch(app: Any) -> Iterator[Finding]:
+    for module in ("socket", "ssl", "threading", "time"):
+        if not monkey.is_module_patched(module):
+            yield Finding(
+                True,
+                f"{module} is not monkey-patched: one view that waits stops every connection",
+                "start with greenrelay serve or gunicorn -k gevent, or call "
+                "gevent.monkey.patch_all() before anything else is imported",
+            )
+
+
+def _check_middleware(app: Any) -> Iterator[Finding]:
+    if find_middleware(app) is None:
+        yield Finding(
+            True, "the app has no relay: the headers would go out to its clients",
+            "call GreenRelay(app)",
+        )  # fmt: skip
+    elif hasattr(app, "wsgi_app") and not isinstance(app.wsgi_app, RelayMiddleware):
+        yield Finding(
+            True, f"{type(app.wsgi_app).__name__} is wrapped around the relay: it would see "
+            "requests without an answer",
+            "wrap it first, and call GreenRelay(app) last",
+        )  # fmt: skip
+
+
+def _check_drivers(app: Any) -> Iterator[Finding]:
+    for driver, instead in _BLOCKING_DRIVERS.items():
+        if driver in sys.modules and not (driver == "psycopg2" and "psycogreen" in sys.modules):
+            yield Finding(
+                True, f"{driver} waits in C: each query stops every connection of the node",
+                f"use {instead}",
+            )  # fmt: skip
+
+
+def _check_descriptors(app: Any) -> Iterator[Finding]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < MIN_DESCRIPTORS:
+        yield Finding(
+            False, f"the limit on open files is {soft}: so many connections, and no more",
+            f"raise it (ulimit -n {min(hard, 65536) if hard > 0 else 65536}, "
+            "LimitNOFILE= in a systemd unit)",
+        )  # fmt: skip
+
+
+def _check_proxies(app: Any) -> Iterator[Finding]:
+    middleware = find_middleware(app)
+    if middleware is not None and not middleware.trusted_proxies:
+        yield Finding(
+            False, "no proxy is trusted: behind one that ends TLS, browsers get 403",
+            "set GREENRELAY_TRUSTED_PROXIES to its address, if there is one; and let it neither "
+            "buffer responses nor close connections that are idle for less than a minute",
+        )  # fmt: skip
+
+
+def _check_scale(app: Any) -> Iterator[Finding]:
+    cores = os.cpu_count() or 1
+    if cores > 1:
+        yield Finding(
+            False, f"this machine has {cores} cores, and one node uses one of them; processes of "
+            "two workers can't reach each other without a cluster",
+            "serve each worker's clients by itself, or keep to one worker",
+        )  # fmt: skip
+
+
+def _check_debug(app: Any) -> Iterator[Finding]:
+    config = getattr(app, "config", {})
+    if config.get("DEBUG") or config.get("TESTING"):
+        yield Finding(False, "DEBUG or TESTING is on", "switch it off in production")
+
+
+_CHECKS: tuple[Callable[[Any], Iterator[Finding]], ...] = (
+    _check_patch,
+    _check_middleware,
+    _check_drivers,
+    _check_descriptors,
+    _check_proxies,
+    _check_scale,
+    _check_debug,
+)
