@@ -28,15 +28,20 @@ USAGE_ERROR = 2
 
 
 class Options(NamedTuple):
-    """What `greenrelay serve` was told."""
+    """What `greenrelay serve` was told; the fields are the options' names."""
 
     app: str
     host: str
     port: int
+    workers: int
+    cluster: str | None
+    node: str | None
+    routers: str | None
     certfile: str | None
     keyfile: str | None
     drain_seconds: float | None
-    routers: str | None
+    reload: bool
+    log_level: str
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,7 +56,11 @@ def main() -> None:
 @click.option(
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 picks one."
 )
-@click.option("--node", "node_name", help="Name of this node, as it stands in PIDs.")
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(1), help="Not more than one yet."
+)
+@click.option("--cluster", help="Not in this version yet.", metavar="URL")
+@click.option("--node", help="Name of this node, as it stands in PIDs.")
 @click.option(
     "--certfile",
     type=click.Path(exists=True, dir_okay=False),
@@ -76,34 +85,37 @@ def main() -> None:
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="What is logged to standard error.",
 )
-def serve(
-    app: str,
-    host: str,
-    port: int,
-    node_name: str | None,
-    certfile: str | None,
-    keyfile: str | None,
-    drain_seconds: float | None,
-    routers: str | None,
-    reload: bool,
-    log_level: str,
-) -> None:
+def serve(**given: Any) -> None:
     """Serve APP, a WSGI application as module:name (or module:factory())."""
+    options = Options(**given)
     logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+        level=options.log_level.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(message)s",
     )
-    if keyfile and not certfile:
-        fail("--keyfile needs --certfile")
-    if node_name is not None:
-        try:
-            default_node(node_name)
-        except ValueError as error:
-            fail(f"--node {node_name}: {error}")
-    options = Options(app, host, port, certfile, keyfile, drain_seconds, routers)
-    if reload:
+    _check(options)
+    if options.reload:
         run_with_reloader(lambda: run(options), reloader_type="stat")
     else:
         run(options)
+
+
+def _check(options: Options) -> None:
+    """End with one clear line if options don't go together."""
+    if options.cluster is not None:
+        fail("--cluster: clusters are not in this version yet; leave it out, one node needs none")
+    if options.workers > 1:
+        fail(
+            "more than one worker needs --cluster, which is not in this version yet: their "
+            "processes could not reach each other; serve with one, or one for each port"
+        )
+    if options.keyfile and not options.certfile:
+        fail("--keyfile needs --certfile")
+    if options.node is not None:
+        try:
+            default_node(options.node)
+        except ValueError as error:
+            fail(f"--node {options.node}: {error}")
 
 
 @main.command("connect")
