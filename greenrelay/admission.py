@@ -138,9 +138,10 @@ class Admission:
         config = parse_relay_header(value, rule.limits, EVENT_STREAM)
         verdict = self._check(environ, config, rule)
         if environ.get("REQUEST_METHOD") == "HEAD":
-            raise RefusedError(OK, "", STREAM_HEADERS, detail="HEAD has no body to stream")
+            theirs = tuple(stream_headers(environ, verdict, headers))
+            raise RefusedError(OK, "", theirs, detail="HEAD has no body to stream")
         head = encode_head(OK, stream_headers(environ, verdict, headers))
-        last = environ.get("HTTP_LAST_EVENT_ID")
+        last = last_event_id(environ)
         session = EventStreamSession(self._node, self._wheel, config, self._events, last)
         self._quota.count(self._node, session.pid, environ.get("REMOTE_ADDR", ""))
         return session, OK, lambda sock: session.connect(sock, head)
@@ -151,7 +152,11 @@ class Admission:
             raise RefusedError(UNAVAILABLE, "server is stopping", _RETRY)
         if config.target_pid and not self._node.is_alive(config.target_pid):
             raise RefusedError(UNAVAILABLE, "relay target is gone")
-        self._quota.check(environ.get("REMOTE_ADDR", ""))
+        try:
+            self._quota.check(environ.get("REMOTE_ADDR", ""))
+        except RefusedError:
+            self._node.counts["refused.quota"] += 1
+            raise
         if not can_take(environ):
             raise RefusedError(
                 "501 Not Implemented",
@@ -180,6 +185,13 @@ def check_origin(environ: dict[str, Any], origins: OriginPolicy) -> Verdict:
     return verdict
 
 
+def last_event_id(environ: dict[str, Any]) -> str | None:
+    """Return the id of the last event that a browser saw before it had to reconnect."""
+    raw = environ.get("HTTP_LAST_EVENT_ID")
+    # Browsers send it in UTF-8, WSGI has every byte as a character.
+    return raw if raw is None else raw.encode("latin-1").decode("utf-8", "replace")
+
+
 def stream_headers(environ: dict[str, Any], verdict: Verdict, handler_headers: Headers) -> Headers:
     """Return the headers of an event stream's response; those the handler set win."""
     handlers = end_to_end_headers(handler_headers)
@@ -190,6 +202,7 @@ def stream_headers(environ: dict[str, Any], verdict: Verdict, handler_headers: H
         ours.append(("Vary", "Origin"))
         if verdict is Verdict.LISTED:
             ours.append(("Access-Control-Allow-Credentials", "true"))
+    theirs.discard("vary")  # a list: what varies for us does so beside what varies for them
     return [(name, value) for name, value in ours if name.lower() not in theirs] + handlers
 
 

@@ -30,6 +30,10 @@ class Taker(Protocol):
     is_plain: bool
     doom: BaseException | None
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the process has been cancelled."""
+
     def take(
         self, channels: tuple[Channel[Any], ...], timeout: float | None
     ) -> tuple[Channel[Any], Any] | None:
@@ -102,6 +106,8 @@ class Channel(Generic[Item]):
                 share -= 1
                 yield items.popleft()
                 continue
+            if self.is_closed and not items and not mailbox.is_closed:
+                return  # unlistened
             share = FAIR_SHARE
             try:
                 taken = mailbox.take((self,), None)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from greenlet import getcurrent
 
-from greenrelay.errors import NotAProcess
+from greenrelay.errors import ConfigurationError, NotAProcess
 from greenrelay.lifecycle import Process
 from greenrelay.mailbox import Turn
 from greenrelay.node import Node
@@ -90,13 +90,23 @@ def default_node(name: str | None = None) -> Node:
     """Return the interpreter's own node.
 
     Args:
-        name: gives a node of that name; it becomes the interpreter's if there is none yet.
+        name: gives a node of that name; it becomes the interpreter's if there is none
+            yet, or none that anybody has named.
+
+    Raises:
+        ConfigurationError: processes live on the interpreter's unnamed node already.
+        InvalidPID: `name` can't stand in a PID.
     """
     node = _interpreter.node
     if node is not None and name in (None, node.name):
         return node
+    if node is not None and node.has_default_name and len(node):
+        raise ConfigurationError(
+            f"the node can't be named {name!r} any more: {len(node)} processes live on it already; "
+            "name it first, with GREENRELAY_NODE or --node, and spawn after GreenRelay(app)"
+        )
     fresh = Node(name)
-    if node is None:
+    if node is None or node.has_default_name:
         _interpreter.node = fresh
     return fresh
 

@@ -138,14 +138,14 @@ def inflate(payload: bytes | bytearray, max_size: int) -> bytes:
     rest = payload + _TAIL
     try:
         for _ in range(_MAX_STREAMS):
-            if not rest:
-                return result
             decompressor = zlib.decompressobj(wbits=-_MAX_WINDOW_BITS)
             result += decompressor.decompress(rest, room - len(result) if room else 0)
             if room and len(result) >= room:
                 raise ProtocolError(CLOSE_TOO_BIG, f"messages hold {max_size} bytes at most")
-            # A block marked as the last one ends a stream; another may follow (§7.2.3.5).
+            # A block marked as the last one ends a stream; another may follow (§7.2.3.4).
             rest = decompressor.unused_data if decompressor.eof else b""
+            if not rest:
+                return result
     except zlib.error:
         raise ProtocolError(CLOSE_INVALID_DATA, "the message is not deflated") from None
     raise ProtocolError(CLOSE_INVALID_DATA, "the message has too many deflate streams")

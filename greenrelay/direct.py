@@ -12,7 +12,7 @@ once, through WSGI's `write()`. What the view returns is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from flask import Response, has_request_context, request, stream_with_context
@@ -112,16 +112,32 @@ def event_stream(events: Iterable[tuple[str, Any]]) -> Response:
 
         return event_stream(("progress", {"percent": p}) for p in work())
 
-    The iterable runs in the request's context. When the client leaves, a generator is
-    closed, and its `finally` blocks run.
+    The iterable runs in the request's context. When the client has left, which shows with
+    the next event, a generator is closed, and its `finally` blocks run.
 
     Args:
         events: pairs of a name and what is encoded as JSON.
     """
-    chunks: Iterator[bytes] = (_encode(name, data, None, None) for name, data in events)
     if has_request_context():
-        chunks = stream_with_context(chunks)
+        chunks = stream_with_context(_encode_all(events, request.environ))
+    else:
+        chunks = _encode_all(events, {})
     return Response(chunks, headers=list(STREAM_HEADERS))
+
+
+def _encode_all(
+    events: Iterable[tuple[str, Any]], environ: dict[str, Any]
+) -> Generator[bytes, None, None]:
+    try:
+        for name, data in events:
+            if is_client_gone(environ):
+                return
+            yield _encode(name, data, None, None)
+    finally:
+        # Somebody may hold it, so that it would not be closed by being forgotten.
+        close = getattr(events, "close", None)
+        if close is not None:
+            close()
 
 
 def _encode(name: str, data: Any, id: str | None, retry: int | None) -> bytes:

@@ -12,7 +12,7 @@ import time
 import gevent
 
 from greenrelay.node import Node
-from greenrelay.websocket import WebSocketSession
+from greenrelay.session import Session
 from greenrelay.wire import KILLED, SHUTDOWN
 
 BATCH_SECONDS = 0.1
@@ -25,7 +25,7 @@ POLL_SECONDS = 0.02
 
 
 def drain(node: Node, seconds: float) -> None:
-    """Close every connection with 1012, end every process; return when nothing is left.
+    """End every connection with 1012 or `done`, then every process; return when nothing is left.
 
     Args:
         seconds: until what is left is terminated.
@@ -35,17 +35,22 @@ def drain(node: Node, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     node.is_draining = True
     _close_connections(node, seconds * GOODBYE_SHARE)
-    _wait_for(node, deadline, WebSocketSession)
+    while time.monotonic() < deadline and (late := _connections(node)):
+        for session in late:
+            session.drain()  # for those that were let in before, and joined after
+        gevent.sleep(POLL_SECONDS)
     for entity in node:
         entity.cancel(None, SHUTDOWN)
-    _wait_for(node, deadline, object)
+    while time.monotonic() < deadline and len(node):
+        gevent.sleep(POLL_SECONDS)
     for entity in node:
-        entity.kill(KILLED)
+        # A connection has been told, and only did not answer.
+        entity.kill(SHUTDOWN if isinstance(entity, Session) else KILLED)
     gevent.sleep(0)
 
 
 def _close_connections(node: Node, seconds: float) -> None:
-    sessions = [entity for entity in node if isinstance(entity, WebSocketSession)]
+    sessions = _connections(node)
     batches = max(1, int(seconds / BATCH_SECONDS))
     size = max(BATCH_CONNECTIONS, math.ceil(len(sessions) / batches))
     for start in range(0, len(sessions), size):
@@ -55,6 +60,5 @@ def _close_connections(node: Node, seconds: float) -> None:
             session.drain()
 
 
-def _wait_for(node: Node, deadline: float, kind: type) -> None:
-    while time.monotonic() < deadline and any(isinstance(entity, kind) for entity in node):
-        gevent.sleep(POLL_SECONDS)
+def _connections(node: Node) -> list[Session]:
+    return [entity for entity in node if isinstance(entity, Session)]

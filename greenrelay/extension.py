@@ -23,10 +23,12 @@ from greenrelay.admission import Quota
 from greenrelay.appcontext import AppTurn
 from greenrelay.config import EVENT_STREAM, nearest, relay_config
 from greenrelay.current import default_node
-from greenrelay.errors import ConfigurationError
+from greenrelay.errors import ClientGone, ConfigurationError
 from greenrelay.middleware import RelayMiddleware
 from greenrelay.node import Node
-from greenrelay.pid import PID
+from greenrelay.origins import OriginPolicy
+from greenrelay.pid import ID_BYTES, PID
+from greenrelay.routers import load_routers
 from greenrelay.routing import accept_upgrades
 from greenrelay.spawning import spawn_in
 from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS, SSE_RELAY_HEADER, WS_RELAY_HEADER
@@ -80,11 +82,13 @@ class GreenRelay:
                 settings["GREENRELAY_MAX_CONNECTIONS"],
                 settings["GREENRELAY_MAX_CONNECTIONS_PER_ADDRESS"],
             ),
-            drain_seconds=float(settings["GREENRELAY_DRAIN_SECONDS"]),
+            drain_seconds=settings["GREENRELAY_DRAIN_SECONDS"],
             make_turn=lambda: AppTurn(app),
         )
         app.extensions["greenrelay"] = middleware
         accept_upgrades(app)
+        if ClientGone not in app.error_handler_spec[None][None]:
+            app.register_error_handler(ClientGone, _end_view)
         app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's documentation does
 
     @property
@@ -105,7 +109,7 @@ class GreenRelay:
         """
         values = {"target_pid": target, **fields}
         relay_config(values)
-        return Response(headers={WS_RELAY_HEADER: simplejson.dumps(values)})
+        return _response(WS_RELAY_HEADER, values)
 
     def sse(self, target: str | None = None, **fields: Any) -> Response:
         """Return the response that turns this request into an event stream.
@@ -121,7 +125,7 @@ class GreenRelay:
         """
         values = fields if target is None else {"target_pid": target, **fields}
         relay_config(values, kind=EVENT_STREAM)
-        return Response(headers={SSE_RELAY_HEADER: simplejson.dumps(values)})
+        return _response(SSE_RELAY_HEADER, values)
 
     def spawn(
         self,
@@ -148,11 +152,16 @@ class GreenRelay:
         return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
 
 
+def _end_view(error: ClientGone) -> str:
+    """End a view that `write_event()` has told of its client's leaving: that is no failure."""
+    return ""
+
+
 def read_settings(app: Flask) -> dict[str, Any]:
     """Return the app's `GREENRELAY_*` configuration, defaults filled in.
 
     Raises:
-        ConfigurationError: a key is unknown.
+        ConfigurationError: a key is unknown, or its value malformed.
     """
     settings = dict(DEFAULTS)
     for key, value in app.config.items():
@@ -160,7 +169,46 @@ def read_settings(app: Flask) -> dict[str, Any]:
             if key not in DEFAULTS:
                 raise ConfigurationError(f"unknown configuration key {key}{nearest(key, DEFAULTS)}")
             settings[key] = value
+    for key, check in _CHECKS.items():
+        try:
+            check(settings[key])
+        except ValueError as error:
+            raise ConfigurationError(f"{key}: {error}") from None
     return settings
+
+
+def _check_node(name: Any) -> None:
+    if name is not None:
+        PID.make(HOST_PROCESS, name, bytes(ID_BYTES))
+
+
+def _check_seconds(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ValueError(f"write seconds, like 10 or 0.5, got {value!r}")
+
+
+def _check_count(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"write a whole number, 0 for off, got {value!r}")
+
+
+# What is not looked at by those who use it, or not with the key's name.
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "GREENRELAY_NODE": _check_node,
+    "GREENRELAY_DRAIN_SECONDS": _check_seconds,
+    "GREENRELAY_TRUSTED_PROXIES": lambda value: OriginPolicy(trusted_proxies=value),
+    "GREENRELAY_ALLOWED_ORIGINS": OriginPolicy,
+    "GREENRELAY_ROUTERS": load_routers,
+    "GREENRELAY_MAX_CONNECTIONS": _check_count,
+    "GREENRELAY_MAX_CONNECTIONS_PER_ADDRESS": _check_count,
+}
+
+
+def _response(header: str, values: dict[str, Any]) -> Response:
+    try:
+        return Response(headers={header: simplejson.dumps(values)})
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{header}: {error}; send what JSON has, or str() of it") from None
 
 
 def _middleware(app: Any) -> RelayMiddleware:

@@ -8,13 +8,15 @@ clock.advance(30)                     what is due happens on the way
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from greenrelay.config import relay_config
+from greenrelay.config import EVENT_STREAM, relay_config
 from greenrelay.dialect import FrameCache
 from greenrelay.frames import OP_BINARY, OP_CLOSE, OP_TEXT
 from greenrelay.node import Node
+from greenrelay.sse import EventCache, EventStreamSession
 from greenrelay.websocket import WebSocketSession
 from greenrelay.wheel import RESOLUTION_SECONDS, TimerWheel
 
@@ -66,8 +68,6 @@ class FakeTransport:
 
     def __init__(self, receiver: Any = None, unsent: int = 0) -> None:
         self.receiver = receiver
-        self.written = b""
-        """Everything that was written."""
         self.unsent = unsent
         """Set it to play a client that does not read; `flush()` ends that."""
         self.is_closed = False
@@ -75,6 +75,13 @@ class FakeTransport:
         self.is_shut = False
         """Whether the session has said that it will write no more."""
         self.on_closed: Callable[[], object] | None = None
+        self._sent = b""
+        self._waiting: deque[bytes] = deque()
+
+    @property
+    def written(self) -> bytes:
+        """Everything that was written, and not dropped again."""
+        return self._sent + b"".join(self._waiting)
 
     def start(self, early: bytes = b"") -> None:
         """Begin to read, with what has come early."""
@@ -84,12 +91,16 @@ class FakeTransport:
 
     def write(self, data: bytes) -> None:
         """Record `data`."""
-        self.written += data
         if self.unsent:
+            self._waiting.append(data)
             self.unsent += len(data)
+        else:
+            self._sent += data
 
     def flush(self) -> None:
         """Play a client that has read everything."""
+        self._sent = self.written
+        self._waiting.clear()
         self.unsent = 0
         if self.receiver is not None:
             self.receiver.on_flushed()
@@ -104,13 +115,18 @@ class FakeTransport:
 
     def discard_unsent(self) -> None:
         """Forget what was not sent."""
-        self.written = self.written[: len(self.written) - self.unsent]
+        self._waiting.clear()
         self.unsent = 0
 
     def drop_oldest(self, size: int) -> int:
-        """Forget `size` unsent bytes, as if they were one write."""
-        self.unsent -= min(size, self.unsent)
-        return 1
+        """Forget the oldest writes that wait, until `size` bytes are free; return how many."""
+        dropped = 0
+        while self._waiting and size > 0:
+            length = len(self._waiting.popleft())
+            self.unsent -= length
+            size -= length
+            dropped += 1
+        return dropped
 
     def shutdown_write(self) -> None:
         """Record that no more will be written."""
@@ -146,6 +162,24 @@ def fake_websocket(
     config = relay_config({"target_pid": target, **fields})
     session = WebSocketSession(node, clock.wheel, config, FrameCache())
     session.transport = FakeTransport(session)  # type: ignore[assignment]  # as good as one
+    session.join()
+    session.begin(b"")
+    return session
+
+
+def fake_event_stream(
+    node: Node, target: str | None = None, clock: FakeClock | None = None, **fields: Any
+) -> EventStreamSession:
+    """Return an event stream without a socket: it has joined `target`, if any, and is open.
+
+    Args:
+        fields: further fields of the relay header.
+    """
+    clock = FakeClock() if clock is None else clock
+    config = relay_config({"target_pid": target or "", **fields}, kind=EVENT_STREAM)
+    session = EventStreamSession(node, clock.wheel, config, EventCache())
+    session.transport = FakeTransport(session)  # type: ignore[assignment]  # as good as one
+    session.transport.write(session.first_bytes())
     session.join()
     session.begin(b"")
     return session

@@ -2,13 +2,17 @@
 
 A relayed connection holds none of gunicorn's slots, so gunicorn does not know of it:
 it neither waits for it when a worker stops, nor logs its request. These hooks do.
-In a configuration file of your own, import the three names below.
+In a configuration file of your own, import the four names below.
 """
 
 from __future__ import annotations
 
 import datetime
+import os
 from typing import Any
+
+import gevent
+import gevent.socket
 
 from greenrelay.current import default_node
 from greenrelay.drain import drain
@@ -19,6 +23,8 @@ from greenrelay.wire import DRAIN_SECONDS
 
 GRACE_SECONDS = 2.0
 """What a worker needs of its graceful time-out besides draining."""
+POLL_SECONDS = 0.1
+"""How late a worker's connections may learn that it stops; gunicorn itself looks once a second."""
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -26,6 +32,12 @@ def post_fork(server: Any, worker: Any) -> None:
     node = default_node()
     if node.has_default_name:
         node.name = default_name()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Begin to drain as soon as the worker is told to stop, beside the requests under way."""
+    if isinstance(worker.sockets[0], gevent.socket.socket):  # other workers relay nothing
+        worker.greenrelay_drain = gevent.spawn(_drain_at_end, worker)
 
 
 def post_request(worker: Any, request: Any, environ: dict[str, Any], response: Any) -> None:
@@ -38,8 +50,18 @@ def post_request(worker: Any, request: Any, environ: dict[str, Any], response: A
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Close the worker's connections with 1012, within its graceful time-out."""
-    app = getattr(worker, "wsgi", None)
-    middleware = find_middleware(app)
+    """Wait until the worker's connections have ended, within its graceful time-out."""
+    draining = getattr(worker, "greenrelay_drain", None)
+    # gunicorn calls this in the arbiter, too, for a worker that is dead already.
+    if draining is not None and worker.pid == os.getpid():
+        worker.alive = False
+        draining.join()
+
+
+def _drain_at_end(worker: Any) -> None:
+    while worker.alive:
+        gevent.sleep(POLL_SECONDS)
+    middleware = find_middleware(worker.wsgi)
     seconds = DRAIN_SECONDS if middleware is None else middleware.drain_seconds
-    drain(find_node(app), min(seconds, max(0.0, worker.cfg.graceful_timeout - GRACE_SECONDS)))
+    grace = max(0.0, worker.cfg.graceful_timeout - GRACE_SECONDS)
+    drain(find_node(worker.wsgi), min(seconds, grace))

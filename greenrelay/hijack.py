@@ -55,7 +55,10 @@ def can_take(environ: dict[str, Any]) -> bool:
     return (
         TAKE_KEY in environ
         or _pywsgi_file(environ) is not None
-        or isinstance(environ.get("gunicorn.socket"), gevent.socket.socket)
+        or (
+            isinstance(environ.get("gunicorn.socket"), gevent.socket.socket)
+            and not environ.get("SERVER_PROTOCOL", "").startswith("HTTP/2")  # shared with others
+        )
     )
 
 
@@ -98,7 +101,8 @@ def take_file(file: io.BufferedReader) -> Taken:
 
 def _take_from_gunicorn(environ: dict[str, Any]) -> Taken:
     sock = environ["gunicorn.socket"]
-    unreader = environ["wsgi.input"].reader.unreader
+    reader = environ["wsgi.input"].reader
+    unreader = getattr(reader, "req", reader).unreader  # that of a chunked body has only the former
     early = unreader.buf.getvalue()
     if isinstance(sock, gevent.ssl.SSLSocket):
         sock.settimeout(0.0)

@@ -206,7 +206,7 @@ class Process:
         try:
             value = self._call()
             # A closed inbox is how it was cancelled: it went along.
-            reason = CANCELLED if self.mailbox.inbox.is_closed else NORMAL
+            reason = CANCELLED if self.mailbox.is_closed else NORMAL
         except ProcessExit as exit:
             reason = exit.reason
         except ChannelClosed:

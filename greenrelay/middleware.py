@@ -28,7 +28,7 @@ from greenrelay.current import default_node, on_node
 from greenrelay.direct import STREAM_KEY, DirectStream
 from greenrelay.errors import ConfigurationError, RefusedError
 from greenrelay.frames import encode_close
-from greenrelay.handshake import Headers
+from greenrelay.handshake import Headers, is_upgrade
 from greenrelay.hijack import Taken, adopt, find_upgraded, take
 from greenrelay.mailbox import Turn
 from greenrelay.node import Node
@@ -122,11 +122,14 @@ class RelayMiddleware:
     def _check_first(self, environ: dict[str, Any], router: Router | None) -> None:
         """Under a configured router, look at handshake and origin before the handler runs."""
         rules = router.rules if router is not None else {}
-        # Only where one relay is all there is can the request be known to be meant for it.
-        if len(rules) == 1:
-            ((header, rule),) = rules.items()
-            if rule.is_checked_first:
-                self._admission.check_first(environ, header, rule)
+        if WS_RELAY_HEADER in rules and is_upgrade(environ):
+            header = WS_RELAY_HEADER
+        elif len(rules) == 1:
+            (header,) = rules
+        else:
+            return  # an ordinary request, or an event stream: the handler's answer will tell
+        if rules[header].is_checked_first:
+            self._admission.check_first(environ, header, rules[header])
 
     def _relay(
         self,
@@ -196,6 +199,8 @@ def refuse(
         ("Content-Length", str(len(body))),
         *refusal.headers,
     ]
+    if not refusal.body:  # the HEAD of an event stream, whose own headers are all there
+        headers = list(refusal.headers)
     start_response(refusal.status, headers)
     return () if environ.get("REQUEST_METHOD") == "HEAD" else (body,)
 

@@ -15,7 +15,7 @@ import re
 from greenrelay.errors import InvalidPID
 
 ID_BYTES = 12
-"""Random bytes in an id: 96 bits, 16 characters, as many as SPEC §1.1 asks for at least."""
+"""Random bytes in an id: 96 bits, 16 characters, far too many to guess."""
 
 MAX_PID_CHARS = 300
 """No honest PID is longer; a bound keeps hostile headers cheap."""

@@ -17,6 +17,15 @@ from __future__ import annotations
 
 from greenrelay.channel import Channel
 from greenrelay.current import current_node, default_node, on_node
+from greenrelay.errors import (
+    CallTimeout,
+    InvalidPID,
+    NameNotRegistered,
+    NameTaken,
+    NotACall,
+    NotAProcess,
+    ProcessDown,
+)
 from greenrelay.message import Cancel, Exit, LinkDown, Message, MonitorRef
 from greenrelay.messaging import (
     broadcast,
@@ -36,14 +45,21 @@ from greenrelay.timers import Timer
 from greenrelay.watching import link, monitor, trap_links, unlink, unmonitor
 
 __all__ = [
+    "CallTimeout",
     "Cancel",
     "Channel",
     "Child",
     "Exit",
     "Group",
+    "InvalidPID",
     "LinkDown",
     "Message",
     "MonitorRef",
+    "NameNotRegistered",
+    "NameTaken",
+    "NotACall",
+    "NotAProcess",
+    "ProcessDown",
     "Supervisor",
     "Timer",
     "broadcast",

@@ -91,7 +91,12 @@ def default_router(limits: Limits, origins: OriginPolicy) -> Router:
 
 
 def find_router(routers: Sequence[Router], path: str) -> Router | None:
-    """Return the router with the longest prefix of `path`, `None` if none matches."""
+    """Return the router with the longest prefix of `path`, `None` if none matches.
+
+    Args:
+        path: as `PATH_INFO` has it: UTF-8 bytes, each a character.
+    """
+    path = path.encode("latin-1").decode("utf-8", "replace")
     matching = [router for router in routers if router.matches(path)]
     return max(matching, key=lambda router: len(router.prefix), default=None)
 
@@ -135,7 +140,8 @@ def _parse_entry(number: int, entry: Any, trusted_proxies: str | Sequence[str]) 
     name = str(entry.get("name", f"number {number}"))
     for key in entry:
         if key not in _KEYS:
-            raise ConfigurationError(f"router {name!r}: unknown key {key!r}{nearest(key, _KEYS)}")
+            hint = nearest(str(key), _KEYS)
+            raise ConfigurationError(f"router {name!r}: unknown key {key!r}{hint}")
     if entry.get("kind", ROUTER_KIND) != ROUTER_KIND:
         raise ConfigurationError(f"router {name!r}: kind must be {ROUTER_KIND!r}")
     prefix = entry.get("prefix")
@@ -146,8 +152,11 @@ def _parse_entry(number: int, entry: Any, trusted_proxies: str | Sequence[str]) 
     if not isinstance(options, Mapping):
         raise ConfigurationError(f"router {name!r}: post_options must be a mapping")
     _check_options(name, options)
-    rules = {kind.header: _make_rule(name, kind, options, trusted_proxies) for kind in kinds}
-    return Router(name, prefix.rstrip("/"), rules)
+    rules = {  # of a relay that is off, too: its options may be wrong as well
+        kind.header: _make_rule(name, kind, options, trusted_proxies)
+        for kind in _MIDDLEWARE.values()
+    }
+    return Router(name, prefix.rstrip("/"), {kind.header: rules[kind.header] for kind in kinds})
 
 
 def _parse_middleware(name: str, words: Any) -> list[RelayKind]:
@@ -156,7 +165,7 @@ def _parse_middleware(name: str, words: Any) -> list[RelayKind]:
             f"router {name!r}: post_middleware must be a list like [websocket_relay]"
         )
     for word in words:
-        if word not in _MIDDLEWARE:
+        if not isinstance(word, str) or word not in _MIDDLEWARE:
             raise ConfigurationError(
                 f"router {name!r}: post_middleware: unknown {word!r}"
                 f"{nearest(str(word), _MIDDLEWARE)}"

@@ -62,6 +62,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     _orig_status: str | None
     _lines: list[bytes]
     _has_served = False
+    _is_lost = False
     websocket: LegacyWebSocket | None = None
     """What an upgrade request's view may use as `wsgi.websocket`."""
     taken: Taken | None = None
@@ -223,15 +224,32 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         self._orig_status = status
         return self.taken
 
+    # All of them are looked at: the app may have lost a connection of its own.
+    ignored_socket_errors = ()
+
+    def _sendall(self, data: bytes) -> None:
+        try:
+            super()._sendall(data)
+        except OSError:
+            self._is_lost = True
+            raise
+
     def handle_error(self, kind: Any, error: Any, trace: Any) -> None:
         """Report an app's error; a client's disappearance is none."""
-        if isinstance(error, ConnectionError) or (
-            isinstance(error, OSError) and "unexpected end of file" in str(error)
-        ):
+        if isinstance(error, OSError) and (self._is_lost or self._is_client_gone()):
             self.close_connection = True
             log.debug("%s went away: %s", self.client_address, error)
         else:
             super().handle_error(kind, error, trace)
+
+    def _is_client_gone(self) -> bool:
+        try:
+            # Of the plain socket, also with TLS: it does not wait.
+            return not self.socket._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def _handle_client_error(self, error: Exception) -> Any:
         log.info("bad request from %s: %s", self.client_address, error)

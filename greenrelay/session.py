@@ -20,7 +20,7 @@ import time
 from typing import Any
 
 from greenrelay.config import RelayConfig
-from greenrelay.goodbyes import GOODBYES, Goodbye
+from greenrelay.goodbyes import COUNTED, GOODBYES, LOGGED, Goodbye, target_goodbye
 from greenrelay.logs import log_soon
 from greenrelay.membership import Member
 from greenrelay.message import Exit, LinkDown, Message
@@ -36,7 +36,7 @@ from greenrelay.wire import (
     CONNECTION_LOST,
     IDLE_TIMEOUT,
     KILLED,
-    NOCONNECTION,
+    NOPROC,
     NORMAL,
     SHUTDOWN,
     SLOW_CONSUMER,
@@ -97,6 +97,8 @@ class Session(Member):
         target = self.node.find(self.config.target_pid)
         if target is not None:
             self._attach(target)
+        elif self.config.target_pid:  # it died while the request's body arrived
+            self.close(Goodbye(NOPROC, CLOSE_INTERNAL_ERROR, TARGET_FAILED))
 
     def begin(self, early: bytes) -> None:
         """Send the response head and what has gathered behind it, then read.
@@ -128,8 +130,13 @@ class Session(Member):
 
     def control(self, payload: Any) -> None:
         """Change the configuration of the living connection, wholly or not at all."""
+        before = self.config
         super().control(payload)
-        self.heartbeat_due = self.wheel.clock() + self.config.heartbeat_interval
+        config, now = self.config, self.wheel.clock()
+        if config.heartbeat_interval != before.heartbeat_interval:
+            self.heartbeat_due = now + config.heartbeat_interval
+        if not before.idle_timeout:
+            self.last_active = now  # nobody has looked until now
         self.reschedule()
 
     # -- time ----------------------------------------------------------------------
@@ -212,7 +219,9 @@ class Session(Member):
         """Say goodbye after everything queued, and wait for the client's."""
         if self.state > State.OPEN:
             return
-        text, exit_reason = self.goodbye_text(goodbye), goodbye.exit_reason
+        exit_reason = goodbye.exit_reason
+        # Words that somebody chose tell more than the reason; ours only repeat it.
+        text = self.goodbye_text(goodbye) if exit_reason in (NORMAL, CANCELLED) else ""
         self._goodbye = (exit_reason, text or exit_reason, goodbye.code)
         self.transport.write(self.encode_goodbye(goodbye))
         self.state = State.CLOSING
@@ -246,6 +255,10 @@ class Session(Member):
         if self.state >= State.LINGERING:
             return
         self.state = State.LINGERING
+        if exit_reason in COUNTED:
+            self.node.counts[exit_reason] += 1
+        if exit_reason in LOGGED:
+            log_soon(log, logging.INFO, "%s ended: %s", self.pid, exit_reason)
         self._detach(reason, code)
         self.node.end(self, Exit(self.pid, exit_reason, time.time()))
         self.wheel.schedule(self, self.wheel.clock() + CLOSE_TIMEOUT_SECONDS)
@@ -293,9 +306,7 @@ class Session(Member):
         self._monitor = None
         if self._target is not None and exit.sender == self._target.pid:
             self._target = None
-            crash = Goodbye(exit.reason, CLOSE_INTERNAL_ERROR, TARGET_FAILED)
-            is_known = exit.reason in (NORMAL, NOCONNECTION)
-            self.close(GOODBYES[exit.reason] if is_known else crash)
+            self.close(target_goodbye(exit.reason))
 
     # -- what the subclass decides -----------------------------------------------------
 

@@ -102,11 +102,12 @@ class EventStreamSession(Session):
 
     def connect(self, sock: Any, head: bytes) -> None:
         """Attach the socket; nothing is sent before `begin()`."""
-        self.transport = Transport(sock, self, head + self._first_bytes())
+        self.transport = Transport(sock, self, head + self.first_bytes())
 
-    def _first_bytes(self) -> bytes:
+    def first_bytes(self) -> bytes:
+        """Return what follows the response's head, if anything does."""
         config = self.config
-        first = b"retry: %d\n\n" % (config.retry * 1000) if config.retry else b""
+        first = _encode_retry(config.retry) if config.retry else b""
         if not config.target_pid:
             # Never the metadata: it may be the server's own.
             ready = {"stream_pid": self.pid, "message_topic": config.message_topic}
@@ -130,7 +131,7 @@ class EventStreamSession(Session):
             return False
         topic = message.topic
         try:
-            if topic in SSE_RESERVED:
+            if topic in SSE_RESERVED or topic.startswith("@"):
                 self._obey(topic, message.payload)
             elif topic == self.config.message_topic or self.config.message_topic == ANY_TOPIC:
                 self.write(self._events.encode(message))
@@ -149,11 +150,14 @@ class EventStreamSession(Session):
             reason = payload.get("reason") if isinstance(payload, dict) else payload
             if reason is not None and not isinstance(reason, str):
                 raise TypeError(f"sse.close takes a reason, or none, got {payload!r:.80}")
-            self.close(Goodbye(NORMAL, CLOSE_NORMAL, reason or CLOSED_BY_SERVER))
+            self.close(Goodbye(NORMAL, CLOSE_NORMAL, reason or ""))
 
     def control(self, payload: Any) -> None:
         """Change the configuration of the living stream."""
+        before = self.config
         super().control(payload)
+        if self.config.retry != before.retry:
+            self.transport.write(_encode_retry(self.config.retry))
         self._hard_due = self.opened_at + self.config.hard_timeout
         self.reschedule()
 
@@ -165,7 +169,8 @@ class EventStreamSession(Session):
 
     def encode_goodbye(self, goodbye: Goodbye) -> bytes:
         """Return the last event."""
-        return encode_event(SSE_DONE, encode_json({"reason": goodbye.text}).decode())
+        reason = {"reason": goodbye.text or CLOSED_BY_SERVER}
+        return encode_event(SSE_DONE, encode_json(reason).decode())
 
     # -- time ------------------------------------------------------------------------
 
@@ -186,3 +191,7 @@ class EventStreamSession(Session):
         if not self.transport.unsent:  # what waits keeps the proxy busy enough
             self.transport.write(HEARTBEAT)
         super().send_heartbeat(uptime)
+
+
+def _encode_retry(seconds: float) -> bytes:
+    return b"retry: %d\n\n" % (seconds * 1000)

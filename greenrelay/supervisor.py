@@ -236,9 +236,9 @@ class _Supervision:
         count = len(self._restarts)
         what = f"child {child} ended: {exit.reason}"
         if count > plan.max_restarts:
-            log.error("%s; %d ends in %.1f s are too many, giving up", what, count, plan.within)
+            log.error("%s; %d ends in %g s are too many, giving up", what, count, plan.within)
             raise ProcessExit(SHUTDOWN)
-        log.warning("%s; restart %d of %d in %.1f s", what, count, plan.max_restarts, plan.within)
+        log.warning("%s; restart %d of %d in %g s", what, count, plan.max_restarts, plan.within)
 
     def _back_off(self) -> float:
         in_a_row = len(self._restarts)
@@ -262,7 +262,7 @@ class _Supervision:
     def _stop(self, pid: PID, seconds: float) -> None:
         cancel(pid, SHUTDOWN)
         if not self._has_ended(pid, seconds):
-            log.warning("%s did not end in %.1f s, terminating it", pid, seconds)
+            log.warning("%s did not end in %g s, terminating it", pid, seconds)
             terminate(pid)
             self._has_ended(pid, KILL_SECONDS)
         self._forget(pid)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from greenrelay.config import WEBSOCKET, RelayConfig
 from greenrelay.dialect import FrameCache, envelope
-from greenrelay.errors import ConfigurationError, ProtocolError
+from greenrelay.errors import ProtocolError
 from greenrelay.frames import (
     OP_PING,
     OP_PONG,
@@ -98,7 +98,7 @@ class WebSocketSession(Session):
         self._parser = FrameParser(config.max_message_size, inflates=window_bits > 0)
         self.last_seen = self.opened_at
         self.ping_due = self.opened_at + config.ping_interval
-        self._allowance: tuple[float, float] = (config.max_rate, self.opened_at)
+        self._allowance = (_burst(config.max_rate), self.opened_at)
 
     def connect(self, sock: Any, head: bytes) -> None:
         """Attach the socket; nothing is sent or read before `begin()`."""
@@ -154,7 +154,7 @@ class WebSocketSession(Session):
         """Take one from a bucket that holds and refills `max_rate` messages a second."""
         left, since = self._allowance
         rate = self.config.max_rate
-        left = min(max(rate, 1.0), left + (now - since) * rate)
+        left = min(_burst(rate), left + (now - since) * rate)
         self._allowance = (left - 1.0 if left >= 1.0 else left, now)
         return left >= 1.0
 
@@ -208,8 +208,8 @@ class WebSocketSession(Session):
                 self.control(message.payload)
             else:
                 return self.frames.wrapped(message)
-        except (TypeError, ValueError, LookupError, RecursionError, ConfigurationError) as error:
-            # The sender's mistake: it is told in the log, the connection lives.
+        except Exception as error:
+            # The sender's mistake, whatever its payload raises: the connection lives.
             log_soon(
                 log, logging.ERROR, "%s: bad %s from %s: %s", self.pid, topic, message.sender, error
             )
@@ -256,13 +256,23 @@ class WebSocketSession(Session):
             self.last_seen = now - interval  # it was us who did not listen: one more interval
         if interval and now >= self.ping_due:
             self.ping_due = next_beat(self.ping_due, interval, now)
-            # Not with _write(): a ping is no activity that keeps an idle connection.
+            # Not with write(): a ping is no activity that keeps an idle connection.
             self.transport.write(encode_frame(OP_PING, b""))
         super().tick(now)
 
     def control(self, payload: Any) -> None:
         """Change the configuration of the living connection."""
+        before = self.config
         super().control(payload)
-        self._parser.max_message_size = self.config.max_message_size
-        self.ping_due = self.wheel.clock() + self.config.ping_interval
+        config, now = self.config, self.wheel.clock()
+        self._parser.max_message_size = config.max_message_size
+        if config.max_rate != before.max_rate:
+            self._allowance = (_burst(config.max_rate), now)
+        if config.ping_interval != before.ping_interval:
+            self.last_seen = now  # nobody has been asked until now
+            self.ping_due = now + config.ping_interval
         self.reschedule()
+
+
+def _burst(rate: float) -> float:
+    return max(rate, 1.0)  # who may send one in ten seconds may send it at once

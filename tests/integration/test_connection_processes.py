@@ -1,0 +1,423 @@
+"""Connections take part like any process: watched, linked, ended, named, grouped (§2)."""
+
+from functools import partial
+
+import gevent
+import pytest
+from flask import Flask
+
+from greenrelay import GreenRelay, process
+from greenrelay.testing import wait_until
+from tests.behaviours import Stage, collect, crash
+from tests.integration import raw
+from tests.integration.apps import send_frame
+
+pytestmark = pytest.mark.usefixtures("no_socket_left")
+
+
+class Hall:
+    """An app whose connections, by WebSocket or event stream, all have one target."""
+
+    def __init__(self, node, relay_server):
+        self.node = node
+        self.app = Flask("hall")
+        self.relay = GreenRelay(self.app, node=node)
+        self.messages = []
+        self.target = node.spawn(collect, (self.messages,))
+        self.fields = {}
+        for kind, relay in {"ws": self.relay.websocket, "sse": self.relay.sse}.items():
+            self.app.add_url_rule(f"/{kind}", kind, partial(self.answer, relay))
+        self.server = relay_server(self.app)
+
+    def answer(self, relay):
+        return relay(self.target, **self.fields)
+
+    def enter(self, kind):
+        """Connect; return the client, and the PID of its connection."""
+        before = self.count("join")
+        client = getattr(self.server, f"connect_{kind}")(f"/{kind}")
+        wait_until(lambda: self.count("join") > before)
+        joins = [each for each in self.messages if each.topic.endswith("join")]
+        return client, joins[-1].payload["client_pid"]
+
+    def count(self, topic):
+        return len([each for each in self.messages if each.topic.endswith(topic)])
+
+
+@pytest.fixture
+def hall(node, relay_server):
+    return Hall(node, relay_server)
+
+
+@pytest.fixture(params=["ws", "sse"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def guest(hall, kind):
+    """A client, and the PID of its connection."""
+    client, pid = hall.enter(kind)
+    with client:
+        yield client, pid
+
+
+@pytest.fixture
+def stage(node):
+    """A process that calls what a test sends it."""
+    return Stage(node)
+
+
+def leave(client):
+    """Go as a browser does whose page is closed."""
+    client.close()
+
+
+def vanish(client):
+    """Go without a word."""
+    getattr(client, "abort", client.close)()
+
+
+# -- monitors (§2.3) ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("go", [leave, vanish])
+def test_each_monitor_of_a_connection_brings_one_exit(guest, stage, go):
+    """§2.3"""
+    client, pid = guest
+    refs = [stage.do(process.monitor, pid) for _ in range(2)]
+    go(client)
+    exits = [stage.do(lambda: process.events().receive(timeout=5)) for _ in refs]
+    assert [exit.ref for exit in exits] == refs
+    assert {exit.sender for exit in exits} == {pid}
+    assert stage.do(lambda: process.events().receive(timeout=0.005)) is None
+
+
+def test_monitor_of_a_connection_that_is_gone_is_noproc(hall, guest, stage):
+    """§2.3"""
+    client, pid = guest
+    client.close()
+    wait_until(lambda: not hall.node.is_alive(pid))
+    stage.do(process.monitor, pid)
+    assert stage.do(lambda: process.events().receive(timeout=5)).reason == "noproc"
+
+
+def test_unmonitored_connection_ends_in_silence(hall, guest, stage):
+    """§2.3"""
+    client, pid = guest
+    stage.do(process.unmonitor, stage.do(process.monitor, pid))
+    client.close()
+    wait_until(lambda: not hall.node.is_alive(pid))
+    assert stage.do(lambda: process.events().receive(timeout=0.005)) is None
+
+
+# -- links (§2.4) ------------------------------------------------------------------------
+
+
+def test_connection_that_is_lost_kills_who_is_linked(hall, guest, stage, observer):
+    """§2.4, §3.8"""
+    client, pid = guest
+    stage.do(process.link, pid)
+    observer.watch(stage.pid)
+    vanish(client)
+    assert observer.wait_for(stage.pid).reason == "connection_lost"
+
+
+def test_connection_that_is_lost_is_news_to_a_trapper(guest, stage):
+    """§2.4"""
+    client, pid = guest
+    stage.do(process.trap_links)
+    stage.do(process.link, pid)
+    vanish(client)
+    news = stage.do(lambda: process.events().receive(timeout=5))
+    assert (news.kind, news.sender, news.reason) == ("pid.link.down", pid, "connection_lost")
+
+
+def test_normal_end_of_a_connection_kills_nobody(hall, stage):
+    """§2.4, §3.8"""
+    client, pid = hall.enter("ws")
+    stage.do(process.link, pid)
+    client.close(1000)
+    wait_until(lambda: not hall.node.is_alive(pid))
+    assert stage.do(process.pid) == stage.pid
+
+
+@pytest.mark.parametrize(
+    ("end", "is_closed"),
+    [(crash, True), (lambda: process.exit("bad"), True), (process.exit, False)],
+)
+def test_who_is_linked_takes_the_connection_along(hall, kind, stage, end, is_closed):
+    """§2.4: unless its end is normal."""
+    client, pid = hall.enter(kind)
+    with client:
+        stage.do(process.link, pid)
+        hall.node.send(stage.pid, "do", end)
+        wait_until(lambda: not hall.node.is_alive(stage.pid))
+        gevent.idle()
+        info = process.info(pid)
+        assert (info is None or info["state"] == "closing") == is_closed
+
+
+def test_client_of_a_linked_connection_is_told(hall, stage):
+    """§2.4: 1011, as when the target fails."""
+    client, pid = hall.enter("ws")
+    stage.do(process.link, pid)
+    process.terminate(stage.pid)
+    assert client.wait_closed().code == 1011
+    client.close()
+
+
+def test_two_connections_may_be_linked(hall):
+    """§2.4: neither is a process with code of its own."""
+    (one, pid), (other, other_pid) = hall.enter("ws"), hall.enter("ws")
+    hall.node.link(hall.node.find(pid), other_pid)
+    one.abort()
+    assert other.wait_closed().code == 1011
+    other.close()
+
+
+# -- cancel, terminate (§2.5) ------------------------------------------------------------
+
+
+def test_cancelled_connection_closes_in_good_order(hall, observer):
+    """§2.5: 1001"""
+    client, pid = hall.enter("ws")
+    observer.watch(pid)
+    assert process.cancel(pid, "enough")
+    closed = client.wait_closed()
+    assert (closed.code, closed.reason) == (1001, "enough")
+    assert observer.wait_for(pid).reason == "cancelled"
+    client.close()
+
+
+def test_terminated_connection_is_cut(hall, guest, observer):
+    """§2.5: the socket at once."""
+    client, pid = guest
+    observer.watch(pid)
+    assert process.terminate(pid)
+    assert not process.is_alive(pid)
+    assert observer.wait_for(pid).reason == "killed"
+    wait_until(lambda: hall.count("leave") == 1)
+
+
+def test_who_terminates_what_it_is_linked_with_dies_of_it(hall, guest, stage, observer):
+    """§2.4: but only when the connection's end is complete, its socket closed."""
+    client, pid = guest
+    transport = hall.node.find(pid).transport
+    stage.do(process.link, pid)
+    observer.watch(stage.pid)
+    hall.node.send(stage.pid, "do", lambda: process.terminate(pid))
+    assert observer.wait_for(stage.pid).reason == "killed"
+    assert transport.is_closed
+
+
+def test_send_to_a_slow_client_never_raises(hall, stage, observer):
+    """§2: even if that ends the client, and the client's end the sender."""
+    hall.fields, answers = {"max_backlog": 100_000}, []
+    with raw.RawClient(hall.server.url, receive_buffer=4096) as client:
+        client.upgrade()
+        pid = wait_until(lambda: hall.messages)[0].sender
+        stage.do(process.link, pid)
+        observer.watch(stage.pid)
+        hall.node.send(stage.pid, "do", lambda: flood(pid, answers))
+        assert observer.wait_for(stage.pid).reason == "slow_consumer"
+    assert (answers[0], answers[-1]) == (True, False)
+
+
+def flood(pid, answers):
+    """Send until nobody takes any more."""
+    while not answers or answers[-1]:
+        answers.append(send_frame(pid, "x" * 50_000))
+
+
+# -- names, groups, timers (§2) ----------------------------------------------------------
+
+
+def test_connection_may_have_a_name(hall, guest):
+    """§2: until it ends."""
+    client, pid = guest
+    process.registry.register("screen", pid)
+    assert process.registry.lookup("screen") == pid
+    assert process.send("screen", "news", 1)
+    client.close()
+    wait_until(lambda: process.registry.lookup("screen") is None)
+
+
+def test_name_of_a_connection_is_taken(hall, guest):
+    """§2: whoever holds it."""
+    _, pid = guest
+    process.registry.register("screen", pid)
+    assert process.spawn(crash, name="screen") == pid
+
+
+def test_group_reaches_connections_and_processes(hall, node):
+    """§2"""
+    messages, group = [], process.group("room")
+    group.join(node.spawn(collect, (messages,)))
+    clients = [hall.enter("ws") for _ in range(3)]
+    for _, pid in clients:
+        group.join(pid)
+    assert group.broadcast("news", {"a": 1}) == 4
+    for client, _ in clients:
+        assert client.receive_json() == {"topic": "news", "data": {"a": 1}}
+        client.close()
+    wait_until(lambda: len(group.members()) == 1)
+    assert messages[0].payload == {"a": 1}
+
+
+def test_message_may_reach_a_client_later(hall, guest):
+    """§2"""
+    client, pid = guest
+    process.send_after(0.01, pid, "sse.message", "late")
+    received = client.receive()
+    assert "late" in getattr(received, "data", received)
+
+
+def test_timers_of_a_connection_end_with_it(hall, guest):
+    """§2"""
+    client, pid = guest
+    process.send_after(60, pid, "late")
+    client.close()
+    wait_until(lambda: hall.node.count_timers() == 0)
+
+
+def test_message_for_a_connection_that_is_gone_is_not_taken(hall, guest):
+    """§2.1"""
+    client, pid = guest
+    client.close()
+    wait_until(lambda: not hall.node.is_alive(pid))
+    assert process.send(pid, "news") is False
+
+
+def test_connection_replies_to_no_call(guest):
+    """§2: its client gets the message, as any other."""
+    _, pid = guest
+    with pytest.raises(TimeoutError, match="no reply"):
+        process.call(pid, "sse.message", "?", timeout=0.01)
+
+
+def test_info_of_a_connection(hall, guest, stage):
+    """§2"""
+    _, pid = guest
+    process.group("room").join(pid)
+    stage.do(process.monitor, pid)
+    info = process.info(pid)
+    assert {key: info[key] for key in ("pid", "groups", "links", "watchers", "target")} == {
+        "pid": pid,
+        "groups": ["room"],
+        "links": [],
+        "watchers": 1,
+        "target": hall.target,
+    }
+    assert info["remote_address"].startswith("127.0.0.1:")
+    assert (info["uptime"] >= 0, info["unsent"], info["messages_in"]) == (True, 0, 0)
+
+
+# -- backpressure (§8) -------------------------------------------------------------------
+
+MARK = 20
+
+
+class Slow:
+    """A target that reads when it is told to."""
+
+    def __init__(self, hall):
+        hall.node.max_mailbox = MARK
+        self.may_read = gevent.event.Event()
+        self.taken = []
+        hall.target = hall.node.spawn(self.run)
+        self.mailbox = hall.node.find(hall.target).mailbox
+
+    def run(self):
+        self.may_read.wait()
+        for message in process.inbox():
+            self.taken.append(message)
+            gevent.sleep(0)
+
+
+def is_reading(hall, pid):
+    return hall.node.find(pid).transport.is_reading
+
+
+def connections(hall):
+    return [each.pid for each in hall.node if each.pid.host == "ws"]
+
+
+def test_full_target_pauses_its_connections_and_drained_resumes_them(hall):
+    """§8"""
+    slow = Slow(hall)
+    clients = [hall.server.connect_ws("/ws") for _ in range(3)]
+    wait_until(lambda: len(connections(hall)) == 3)
+    for client in clients:
+        for number in range(MARK):
+            client.send(str(number))
+    wait_until(lambda: not any(is_reading(hall, pid) for pid in connections(hall)))
+    slow.may_read.set()
+    wait_until(lambda: len(slow.taken) == 3 + 3 * MARK)
+    assert all(is_reading(hall, pid) for pid in connections(hall))
+    for client in clients:
+        client.close()
+
+
+def test_paused_connections_lose_nothing_and_keep_their_order(hall):
+    """§8, §2.2"""
+    slow = Slow(hall)
+    with hall.server.connect_ws("/ws") as client:
+        for number in range(5 * MARK):
+            client.send(str(number))
+        wait_until(lambda: slow.mailbox.is_full)
+        slow.may_read.set()
+        wait_until(lambda: len(slow.taken) == 5 * MARK + 1)
+    assert [each.payload for each in slow.taken[1 : 5 * MARK + 1]] == [
+        str(number) for number in range(5 * MARK)
+    ]
+
+
+def test_processes_send_to_a_full_target_all_the_same(hall):
+    """§8: sends between processes never block."""
+    slow = Slow(hall)
+    assert all(process.send(hall.target, "more") for _ in range(10 * MARK))
+    assert slow.mailbox.is_full
+    slow.may_read.set()
+    wait_until(lambda: len(slow.taken) == 10 * MARK)
+
+
+def test_paused_connection_still_writes(hall):
+    """§8: only reading is paused."""
+    slow = Slow(hall)
+    with hall.server.connect_ws("/ws") as client:
+        (pid,) = wait_until(lambda: connections(hall))
+        for _ in range(2 * MARK):
+            client.send("x")
+        wait_until(lambda: not is_reading(hall, pid))
+        send_frame(pid, "still here")
+        assert client.receive() == "still here"
+        slow.may_read.set()
+
+
+def test_target_that_ends_while_it_is_full_lets_its_connections_go(hall):
+    """§8, §3.7"""
+    Slow(hall)
+    with hall.server.connect_ws("/ws") as client:
+        (pid,) = wait_until(lambda: connections(hall))
+        for _ in range(2 * MARK):
+            client.send("x")
+        wait_until(lambda: not is_reading(hall, pid))
+        process.terminate(hall.target)
+        assert client.wait_closed().code == 1011
+
+
+def test_target_that_waits_for_one_topic_is_reached_though_it_is_full(hall):
+    """§8: who waits must not wait for ever."""
+    heard = []
+
+    def picky():
+        chosen = process.listen("ws.leave")
+        heard.append(chosen.receive())
+
+    hall.node.max_mailbox = MARK
+    hall.target = hall.node.spawn(picky)
+    with hall.server.connect_ws("/ws") as client:
+        for _ in range(5 * MARK):
+            client.send("x")
+    wait_until(lambda: heard)

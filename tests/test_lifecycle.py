@@ -1,0 +1,332 @@
+"""The life of a process: every way to end, and that it ends once (§2.5, §2.6)."""
+
+import logging
+import sys
+import time
+
+import gevent
+import pytest
+
+from greenrelay import process
+from greenrelay.testing import leaks, wait_until
+from tests.behaviours import crash, idle, sleep
+
+# -- why it ends (§2.6) ------------------------------------------------------------------
+
+
+class Unspeakable(Exception):
+    """An error that can't say what it is."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def fail(error):
+    raise error
+
+
+ENDS = [
+    pytest.param(lambda: 42, "normal", id="returns"),
+    pytest.param(lambda: process.exit(), "normal", id="exits"),
+    pytest.param(lambda: process.exit("shutdown"), "shutdown", id="exits for a reason"),
+    pytest.param(lambda: process.terminate(process.pid()), "killed", id="kills itself"),
+    pytest.param(crash, "error: RuntimeError: boom", id="crashes"),
+    pytest.param(lambda: fail(KeyError("a")), "error: KeyError: 'a'", id="crashes with a repr"),
+    pytest.param(lambda: fail(Unspeakable()), "error: Unspeakable: ?", id="error without text"),
+    pytest.param(lambda: sys.exit(3), "error: SystemExit: 3", id="sys.exit"),
+    pytest.param(lambda: fail(gevent.GreenletExit()), "killed", id="gevent kills it"),
+]
+
+
+@pytest.mark.parametrize(("function", "reason"), ENDS)
+def test_every_end_has_its_reason(node, observer, function, reason):
+    """§2.6"""
+    assert observer.reason_of(node.spawn(function)) == reason
+
+
+def test_exit_carries_what_the_function_returned(node, observer):
+    """§2.6"""
+    pid = node.spawn(lambda: [1, 2])
+    observer.watch(pid)
+    exit = observer.wait_for(pid)
+    assert (exit.value, exit.error, exit.kind) == ([1, 2], None, "pid.exit")
+    assert abs(exit.at - time.time()) < 5
+
+
+def test_exit_carries_the_error_of_a_crash(node, observer):
+    """§2.6"""
+    pid = node.spawn(crash)
+    observer.watch(pid)
+    exit = observer.wait_for(pid)
+    assert (type(exit.error), exit.value) == (RuntimeError, None)
+
+
+def test_crash_is_logged_once_with_its_pid(node, observer, caplog):
+    """§2.6"""
+    pid = node.spawn(crash)
+    observer.reason_of(pid)
+    (record,) = caplog.records
+    assert record.message == f"process {pid} crashed"
+    assert (record.levelname, record.exc_info[0]) == ("ERROR", RuntimeError)
+
+
+@pytest.mark.parametrize("end", ["cancel", "terminate"])
+def test_end_that_was_asked_for_is_not_logged(node, observer, caplog, end):
+    """§2.6"""
+    pid = node.spawn(idle)
+    getattr(node, end)(pid)
+    observer.reason_of(pid)
+    assert caplog.records == []
+
+
+def test_news_of_the_end_come_after_the_last_finally(node, observer):
+    notes = []
+
+    def careful():
+        try:
+            sleep()
+        finally:
+            gevent.sleep(0.01)
+            notes.append(observer.exits[:])
+
+    pid = node.spawn(careful)
+    gevent.sleep(0)
+    node.terminate(pid)
+    assert observer.reason_of(pid) == "killed"
+    assert notes == [[]]
+
+
+def test_nothing_is_left_of_a_process(node, in_process):
+    """Names, groups, links, monitors, timers: all gone with it."""
+    other = node.spawn(idle)
+
+    def body():
+        process.registry.register("name")
+        process.group("group").join()
+        process.link(other)
+        process.monitor(other)
+        process.send_after(60, process.pid(), "late")
+        process.listen("topic")
+
+    in_process(body)
+    node.terminate(other)
+    wait_until(lambda: not leaks(node))
+
+
+# -- cancel (§2.5) -----------------------------------------------------------------------
+
+
+def receive_forever():
+    while True:
+        process.inbox().receive(timeout=0.01)
+
+
+@pytest.mark.parametrize("function", [idle, receive_forever])
+@pytest.mark.parametrize("has_begun", [True, False], ids=["running", "not begun"])
+def test_cancel_ends_a_process_that_receives(node, observer, function, has_begun):
+    """§2.5: the inbox closes."""
+    pid = node.spawn(function)
+    if has_begun:
+        gevent.sleep(0)
+    assert node.cancel(pid)
+    assert observer.reason_of(pid) == "cancelled"
+
+
+def test_cancelled_process_still_takes_what_it_has(node, observer):
+    """§2.5"""
+    taken = []
+    pid = node.spawn(lambda: taken.extend(m.topic for m in process.inbox()))
+    node.send(pid, "a")
+    node.send(pid, "b")
+    node.cancel(pid)
+    observer.reason_of(pid)
+    assert taken == ["a", "b"]
+
+
+@pytest.mark.parametrize("has_begun", [True, False], ids=["running", "not begun"])
+def test_process_with_events_decides_on_its_cancel(node, observer, has_begun):
+    """§2.5"""
+    taken = []
+
+    def decide():
+        taken.append(process.events().receive())
+        process.exit("in my own time")
+
+    pid = node.spawn(decide)
+    if has_begun:
+        gevent.sleep(0)
+    node.cancel(pid, None, "please")
+    assert observer.reason_of(pid) == "in my own time"
+    assert (taken[0].kind, taken[0].reason, taken[0].sender) == ("pid.cancel", "please", None)
+
+
+def test_inbox_of_a_process_with_events_stays_open(node):
+    """§2.5"""
+    pid = node.spawn(lambda: process.events() and idle())
+    gevent.sleep(0)
+    node.cancel(pid)
+    assert node.send(pid, "still here")
+    node.terminate(pid)
+
+
+# -- terminate (§2.5) --------------------------------------------------------------------
+
+
+def test_process_that_is_killed_before_its_first_step_never_runs(node, observer):
+    """§2.5"""
+    ran = []
+    pid = node.spawn(ran.append, (True,))
+    node.terminate(pid)
+    assert observer.reason_of(pid) == "killed"
+    gevent.sleep(0)
+    assert ran == []
+
+
+def swallow_once():
+    try:
+        sleep()
+    except gevent.GreenletExit:
+        return "alive after all"
+
+
+def swallow_and_receive():
+    try:
+        sleep()
+    except gevent.GreenletExit:
+        process.inbox().receive()
+
+
+def swallow_and_crash():
+    try:
+        sleep()
+    finally:
+        crash()
+
+
+@pytest.mark.parametrize("function", [swallow_once, swallow_and_receive, swallow_and_crash])
+def test_victim_can_not_trap_its_kill(node, observer, function):
+    """§2.5"""
+    pid = node.spawn(function)
+    observer.watch(pid)
+    gevent.sleep(0)
+    node.terminate(pid)
+    exit = observer.wait_for(pid)
+    assert (exit.reason, exit.value, exit.error) == ("killed", None, None)
+
+
+def test_error_in_the_cleanup_of_a_killed_process_is_logged(node, observer, caplog):
+    """§2.6"""
+    pid = node.spawn(swallow_and_crash)
+    gevent.sleep(0)
+    node.terminate(pid)
+    observer.reason_of(pid)
+    assert [record.exc_info[0] for record in caplog.records] == [RuntimeError]
+
+
+def test_first_kill_gives_the_reason(node, observer):
+    pid = node.spawn(idle)
+    node.terminate(pid, "first")
+    node.terminate(pid, "second")
+    assert observer.reason_of(pid) == "first"
+
+
+def test_kill_that_is_met_early_leaves_the_cleanup_alone(node, observer):
+    """It was woken by a message and told by its mailbox, before the kill reached it."""
+    notes = []
+
+    def victim():
+        try:
+            receive_forever()
+        finally:
+            gevent.sleep(0.01)
+            notes.append("tidied up")
+
+    pid = node.spawn(victim)
+    gevent.sleep(0)
+    node.send(pid, "wake up")
+    node.terminate(pid)
+    assert observer.reason_of(pid) == "killed"
+    assert notes == ["tidied up"]
+
+
+def test_death_of_a_link_leaves_a_cleanup_alone(node):
+    """§2.5"""
+    notes = []
+    other = node.spawn(idle)
+
+    def victim():
+        process.link(other)
+        try:
+            sleep()
+        finally:
+            gevent.sleep(0.02)
+            notes.append("tidied up")
+
+    pid = node.spawn(victim)
+    gevent.sleep(0)
+    node.terminate(pid)
+    gevent.sleep(0)
+    node.terminate(other)
+    wait_until(lambda: not node.is_alive(pid))
+    assert notes == ["tidied up"]
+
+
+def test_second_kill_interrupts_a_cleanup(node, observer):
+    """§2.5: what hangs can be got rid of."""
+
+    def victim():
+        try:
+            sleep()
+        finally:
+            sleep()
+
+    pid = node.spawn(victim)
+    for _ in range(2):
+        gevent.sleep(0.001)
+        node.terminate(pid)
+    assert observer.reason_of(pid) == "killed"
+
+
+# -- those that will not end -------------------------------------------------------------
+
+
+def swallow_in_receive(stop):
+    while not stop:
+        try:
+            process.inbox().receive()
+        except BaseException:
+            continue
+
+
+def loop_around_a_loop(stop):
+    while not stop:
+        idle()
+
+
+@pytest.fixture
+def stop(monkeypatch):
+    """What the stubborn are told in the end, so that their greenlets go."""
+    monkeypatch.setattr("greenrelay.mailbox.REFUSAL_SECONDS", 0.01)
+    stop = []
+    yield stop
+    stop.append(True)
+
+
+@pytest.mark.parametrize("function", [swallow_in_receive, loop_around_a_loop])
+@pytest.mark.parametrize(("end", "reason"), [("cancel", "cancelled"), ("terminate", "killed")])
+def test_process_that_swallows_its_end_is_given_up(node, observer, stop, function, end, reason):
+    """§2.5: it must neither live on nor stop everybody else."""
+    pid = node.spawn(function, (stop,))
+    gevent.sleep(0)
+    getattr(node, end)(pid)
+    assert observer.reason_of(pid) == reason
+    assert not node.is_alive(pid)
+
+
+def test_giving_up_a_process_is_logged(node, observer, stop, caplog):
+    pid = node.spawn(swallow_in_receive, (stop,))
+    node.cancel(pid)
+    observer.reason_of(pid)
+    wait_until(lambda: caplog.records)
+    assert caplog.messages == [f"process {pid} swallows its end, let it raise"]
+    assert caplog.records[0].levelno == logging.ERROR
