@@ -7,6 +7,7 @@ nothing is upgraded, and no socket touched, before all of it has been looked at.
 from __future__ import annotations
 
 import email.utils
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
@@ -33,7 +34,7 @@ from greenrelay.session import Session
 from greenrelay.sse import EventCache, EventStreamSession
 from greenrelay.websocket import WebSocketSession
 from greenrelay.wheel import TimerWheel
-from greenrelay.wire import RETRY_AFTER_SECONDS, SSE_RELAY_HEADER
+from greenrelay.wire import CONNECTION_LOST, RETRY_AFTER_SECONDS, SSE_RELAY_HEADER
 
 SWITCHING: Final = "101 Switching Protocols"
 OK: Final = "200 OK"
@@ -131,6 +132,11 @@ class Admission:
         session = WebSocketSession(self._node, self._wheel, config, self._frames, window_bits)
         self._quota.count(self._node, session.pid, environ.get("REMOTE_ADDR", ""))
         return session, SWITCHING, lambda sock: session.connect(sock, head)
+
+    def withdraw(self, session: Session) -> None:
+        """Forget a session that has got no socket, so that its room is free again."""
+        self._node.add(session)
+        self._node.end(session, Exit(session.pid, CONNECTION_LOST, time.time()))
 
     def _admit_stream(
         self, environ: dict[str, Any], value: str, rule: Rule, headers: Headers

@@ -19,8 +19,8 @@ from greenrelay.current import default_node
 from greenrelay.doctor import examine
 from greenrelay.drain import drain
 from greenrelay.errors import ConfigurationError
-from greenrelay.middleware import RelayMiddleware
-from greenrelay.server import RelayServer, find_middleware, find_node
+from greenrelay.middleware import RelayMiddleware, find_middleware, find_node
+from greenrelay.server import RelayServer
 from greenrelay.wire import DRAIN_SECONDS
 
 USAGE_ERROR = 2

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 from gevent import monkey
 
-from greenrelay.middleware import RelayMiddleware
-from greenrelay.server import find_middleware
+from greenrelay.middleware import RelayMiddleware, find_middleware
 
 MIN_DESCRIPTORS = 10_000
 """One for each connection; fewer than this, and a busy node runs out before its memory does."""

@@ -18,11 +18,11 @@ from greenrelay.current import default_node
 from greenrelay.drain import drain
 from greenrelay.entity import default_name
 from greenrelay.hijack import STATUS_KEY
-from greenrelay.server import find_middleware, find_node
+from greenrelay.middleware import find_middleware, find_node
 from greenrelay.wire import DRAIN_SECONDS
 
 GRACE_SECONDS = 2.0
-"""What a worker needs of its graceful time-out besides draining."""
+"""What a worker needs of its time-outs besides draining."""
 POLL_SECONDS = 0.1
 """How late a worker's connections may learn that it stops; gunicorn itself looks once a second."""
 
@@ -63,5 +63,10 @@ def _drain_at_end(worker: Any) -> None:
         gevent.sleep(POLL_SECONDS)
     middleware = find_middleware(worker.wsgi)
     seconds = DRAIN_SECONDS if middleware is None else middleware.drain_seconds
-    grace = max(0.0, worker.cfg.graceful_timeout - GRACE_SECONDS)
-    drain(find_node(worker.wsgi), min(seconds, grace))
+    drain(find_node(worker.wsgi), min(seconds, _grace(worker.cfg)))
+
+
+def _grace(cfg: Any) -> float:
+    """Return the seconds a worker may drain: then it is killed, or taken for hung and aborted."""
+    ends: list[float] = [cfg.graceful_timeout, cfg.timeout or cfg.graceful_timeout]
+    return max(0.0, min(ends) - GRACE_SECONDS)

@@ -34,7 +34,7 @@ from greenrelay.mailbox import Turn
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
-from greenrelay.routers import Router, default_router, find_router, load_routers
+from greenrelay.routers import Router, Rule, default_router, find_router, load_routers
 from greenrelay.session import Session
 from greenrelay.wire import DRAIN_SECONDS, SSE_RELAY_HEADER, WS_RELAY_HEADER
 
@@ -153,7 +153,12 @@ class RelayMiddleware:
             refusal = RefusedError("500 Internal Server Error", "invalid relay configuration")
             log.error("%s: %s", environ.get("PATH_INFO"), error)
         else:
-            taken = take(environ, start_response, status)
+            try:
+                taken = take(environ, start_response, status)
+            except BaseException:  # the rest of a body may be malformed, or break off
+                self._admission.withdraw(session)
+                self._cancel_orphan(answer.relay[1], spawned)
+                raise
             connect(taken.sock)
             _begin(session, taken)
             if taken.must_stop:
@@ -258,3 +263,26 @@ def _start_body(body: Iterable[bytes], answer: _Answer) -> Iterable[bytes]:
     started = itertools.chain(first, chunks)
     close = getattr(body, "close", None)
     return started if close is None else ClosingIterator(started, close)
+
+
+def find_middleware(application: Any) -> RelayMiddleware | None:
+    """Return the relay middleware of a WSGI app, `None` if it has none."""
+    extensions = getattr(application, "extensions", {})
+    middleware = extensions.get("greenrelay", application)
+    return middleware if isinstance(middleware, RelayMiddleware) else None
+
+
+def find_node(application: Any) -> Node:
+    """Return the node on which an app's connections live."""
+    middleware = find_middleware(application)
+    return default_node() if middleware is None else middleware.node
+
+
+def find_rule(application: Any, environ: dict[str, Any]) -> Rule:
+    """Return the limits and origins that hold for a WebSocket request."""
+    middleware = find_middleware(application)
+    if middleware is not None:
+        router = find_router(middleware.routers, environ.get("PATH_INFO", ""))
+        if router is not None and WS_RELAY_HEADER in router.rules:
+            return router.rules[WS_RELAY_HEADER]
+    return Rule(DEFAULT_LIMITS, OriginPolicy(), is_checked_first=False)

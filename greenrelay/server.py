@@ -1,16 +1,12 @@
-"""gevent's WSGI server with the guards it lacks.
+"""gevent's WSGI server for the open internet, with `RelayHandler` for its clients.
 
-Request heads have a deadline and a size; malformed ones get a clear 400; an idle
-keep-alive connection ends; a client that resets costs one line of log at most; a
-relayed connection is logged with the status it got; stopping waits for requests.
+Idle keep-alive connections end, TLS handshakes have a deadline, and stopping waits for
+the requests under way and for nothing else.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
-import socket
 from typing import Any
 
 import gevent
@@ -18,253 +14,13 @@ import gevent.pool
 import gevent.pywsgi
 import gevent.ssl
 
-from greenrelay.admission import SWITCHING, check_origin
-from greenrelay.config import DEFAULT_LIMITS
-from greenrelay.current import default_node
-from greenrelay.errors import RefusedError
-from greenrelay.handshake import check_handshake, encode_head, is_upgrade, upgrade_headers
-from greenrelay.head import bad_request, check_head
-from greenrelay.hijack import TAKE_KEY, Taken, take_file
-from greenrelay.legacy import LegacyRefused, LegacyWebSocket
-from greenrelay.middleware import RelayMiddleware
-from greenrelay.node import Node
-from greenrelay.origins import OriginPolicy
-from greenrelay.routers import Rule, find_router
-from greenrelay.wire import (
-    HEAD_TIMEOUT_SECONDS,
-    KEEP_ALIVE_SECONDS,
-    MAX_HEAD_BYTES,
-    WS_RELAY_HEADER,
-)
+from greenrelay.handler import RelayHandler
+from greenrelay.wire import HEAD_TIMEOUT_SECONDS, KEEP_ALIVE_SECONDS
 
 log = logging.getLogger("greenrelay.server")
 
-LINGER_SECONDS = 1.0
-"""How long a refused client may go on sending, so that it reads why before a reset."""
-READ_BYTES = 64 * 1024
-MAX_HEAD_LINES = 100
-"""The request line included: the standard library's parser, which pywsgi uses, takes no more."""
-_TOO_LARGE = f"a request head has {MAX_HEAD_BYTES >> 10} KiB and {MAX_HEAD_LINES} lines at most"
-_QUIETLY: Any = False
-"""As a `gevent.Timeout`'s exception: leave the block, raise nothing."""
-
-
 # pywsgi's seams are not in its type stubs.
-_WSGIHandler: Any = gevent.pywsgi.WSGIHandler
 _WSGIServer: Any = gevent.pywsgi.WSGIServer
-
-
-class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
-    """One client of the server, for as many requests as it keeps alive."""
-
-    server: RelayServer
-    socket: Any
-    _orig_status: str | None
-    _lines: list[bytes]
-    _has_served = False
-    _is_lost = False
-    websocket: LegacyWebSocket | None = None
-    """What an upgrade request's view may use as `wsgi.websocket`."""
-    taken: Taken | None = None
-    """The connection, when a relay has taken it."""
-
-    def handle(self) -> None:
-        """Serve the client until it or the server has enough."""
-        with contextlib.suppress(OSError):  # it went away in the middle of an answer
-            super().handle()
-
-    def handle_one_request(self) -> Any:
-        """Read and check a head, then let pywsgi do the rest."""
-        self.requestline = ""
-        self._orig_status = None
-        self.response_length = 0
-        try:
-            lines = self._read_head()
-            if lines is None:
-                return None
-            self.requestline = lines[0].decode("latin-1").rstrip()
-            check_head(lines)
-        except RefusedError as refusal:
-            self._refuse(refusal)
-            return None
-        except OSError:
-            return None  # reset before there was anything to answer
-        self._lines = lines
-        self._has_served = True
-        return super().handle_one_request()
-
-    def _read_head(self) -> list[bytes] | None:
-        """Return the lines of the next head, `None` when there will be none.
-
-        Raises:
-            RefusedError: it is too late or too large.
-        """
-        if self._has_served and (
-            self.server.closed or not self._await_byte(self.server.keep_alive)
-        ):
-            return None
-        timeout = gevent.Timeout.start_new(self.server.head_timeout)
-        try:
-            return self._read_lines() if self._has_served or self._await_byte(None) else None
-        except gevent.Timeout as expired:
-            if expired is not timeout:
-                raise
-            raise RefusedError("408 Request Timeout", "the request head took too long") from None
-        finally:
-            timeout.close()
-
-    def _await_byte(self, seconds: float | None) -> bool:
-        """Wait for the first byte of a head; `False`: there will be none."""
-        with gevent.Timeout(seconds, _QUIETLY) as waiting:
-            self.server.idle[gevent.getcurrent()] = waiting
-            try:
-                return bool(self.rfile.peek(1))
-            finally:
-                del self.server.idle[gevent.getcurrent()]
-        return False
-
-    def _read_lines(self) -> list[bytes] | None:
-        lines: list[bytes] = []
-        size = 0
-        while True:
-            line = self.rfile.readline(MAX_HEAD_BYTES - size + 1)
-            size += len(line)
-            if size > MAX_HEAD_BYTES or len(lines) > MAX_HEAD_LINES:
-                raise RefusedError("431 Request Header Fields Too Large", _TOO_LARGE)
-            if not line.endswith(b"\n"):
-                return None
-            if line not in (b"\r\n", b"\n"):
-                lines.append(line)
-            elif lines:
-                return lines
-            # An empty line before a request is a relic to be ignored (RFC 9112 §2.2).
-
-    def _refuse(self, refusal: RefusedError) -> None:
-        answer = _encode_refusal(refusal)
-        self._orig_status = refusal.status
-        self.response_length = len(refusal.body) + 1
-        self.log_request()
-        self.socket.sendall(answer)
-        # Closing with unread input resets the connection, and the answer is lost.
-        with gevent.Timeout(LINGER_SECONDS, _QUIETLY), contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_WR)
-            while self.socket.recv(READ_BYTES):
-                pass
-
-    # -- pywsgi's seams ------------------------------------------------------------
-
-    def read_requestline(self) -> str:
-        """Return the request line of the head that has been read."""
-        return self._lines[0].decode("latin-1")
-
-    def MessageClass(self, *args: Any) -> Any:  # noqa: N802  # pywsgi's name
-        """Parse the header lines that have been read."""
-        return super().MessageClass(io.BytesIO(b"".join(self._lines[1:]) + b"\r\n"), 0)
-
-    def get_environ(self) -> dict[str, Any]:
-        """Return the WSGI environ, with the way to take the socket in it."""
-        environ: dict[str, Any] = super().get_environ()
-        environ[TAKE_KEY] = self.take
-        self.websocket = None
-        if is_upgrade(environ):
-            environ["wsgi.websocket"] = self._legacy_websocket(environ)
-            environ["wsgi.websocket_version"] = environ.get("HTTP_SEC_WEBSOCKET_VERSION")
-        return environ
-
-    def _legacy_websocket(self, environ: dict[str, Any]) -> LegacyWebSocket:
-        rule = find_rule(self.server.application, environ)
-        self.websocket = LegacyWebSocket(
-            environ, self, lambda: self._upgrade(environ, rule), rule.limits.max_message_size
-        )
-        return self.websocket
-
-    def _upgrade(self, environ: dict[str, Any], rule: Rule) -> None:
-        """Switch protocols for a view that uses `wsgi.websocket`.
-
-        Raises:
-            WebSocketError: the request was refused, and has its answer.
-        """
-        self.close_connection = True
-        try:
-            handshake = check_handshake(environ)
-            check_origin(environ, rule.origins)
-        except RefusedError as refusal:
-            self.socket.sendall(_encode_refusal(refusal))
-            status = refusal.status
-        else:
-            status = SWITCHING
-            self.socket.sendall(encode_head(status, upgrade_headers(handshake, ())))
-        # What the view answers besides is dropped, as gevent-websocket does.
-        self.status, self._orig_status, self.headers_sent = status.encode(), status, True
-        if status != SWITCHING:
-            raise LegacyRefused
-
-    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
-        """Begin the response, unless a WebSocket has been it."""
-        if self.websocket is not None and self.headers_sent:
-            return lambda data: None
-        return super().start_response(status, headers, exc_info)
-
-    def process_result(self) -> None:
-        """Send the response's body, unless a WebSocket has been it."""
-        if self.websocket is not None and self.headers_sent:
-            self.websocket.close()
-        else:
-            super().process_result()
-
-    def take(self, status: str) -> Taken:
-        """Hand the socket over; this handler will not touch it again.
-
-        Args:
-            status: of the response that somebody else sends, for the access log.
-        """
-        self.taken = take_file(self.rfile)._replace(must_wait=False)
-        self.socket = None
-        self.close_connection = True
-        self._orig_status = status
-        return self.taken
-
-    # All of them are looked at: the app may have lost a connection of its own.
-    ignored_socket_errors = ()
-
-    def _sendall(self, data: bytes) -> None:
-        try:
-            super()._sendall(data)
-        except OSError:
-            self._is_lost = True
-            raise
-
-    def handle_error(self, kind: Any, error: Any, trace: Any) -> None:
-        """Report an app's error; a client's disappearance is none."""
-        if isinstance(error, OSError) and (self._is_lost or self._is_client_gone()):
-            self.close_connection = True
-            log.debug("%s went away: %s", self.client_address, error)
-        else:
-            super().handle_error(kind, error, trace)
-
-    def _is_client_gone(self) -> bool:
-        try:
-            # Of the plain socket, also with TLS: it does not wait.
-            return not self.socket._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
-    def _handle_client_error(self, error: Exception) -> Any:
-        log.info("bad request from %s: %s", self.client_address, error)
-        # The rest of pywsgi's text quotes the request.
-        fault = str(error.args[0] if error.args else type(error).__name__).partition(":")[0]
-        return ("400", _encode_refusal(bad_request(fault)))
-
-
-def _encode_refusal(refusal: RefusedError) -> bytes:
-    body = (refusal.body + "\n").encode()
-    head = (
-        f"HTTP/1.1 {refusal.status}\r\nConnection: close\r\n"
-        f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
 
 
 class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
@@ -336,26 +92,3 @@ def _tls_context(certfile: str, keyfile: str | None) -> Any:
     context.load_cert_chain(certfile, keyfile)
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def find_middleware(application: Any) -> RelayMiddleware | None:
-    """Return the relay middleware of a WSGI app, `None` if it has none."""
-    extensions = getattr(application, "extensions", {})
-    middleware = extensions.get("greenrelay", application)
-    return middleware if isinstance(middleware, RelayMiddleware) else None
-
-
-def find_node(application: Any) -> Node:
-    """Return the node on which an app's connections live."""
-    middleware = find_middleware(application)
-    return default_node() if middleware is None else middleware.node
-
-
-def find_rule(application: Any, environ: dict[str, Any]) -> Rule:
-    """Return the limits and origins that hold for a WebSocket request."""
-    middleware = find_middleware(application)
-    if middleware is not None:
-        router = find_router(middleware.routers, environ.get("PATH_INFO", ""))
-        if router is not None and WS_RELAY_HEADER in router.rules:
-            return router.rules[WS_RELAY_HEADER]
-    return Rule(DEFAULT_LIMITS, OriginPolicy(), is_checked_first=False)

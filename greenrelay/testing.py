@@ -29,8 +29,9 @@ from greenrelay.clients import (
 from greenrelay.drain import drain
 from greenrelay.eventstream import ServerSentEvent
 from greenrelay.fakes import FakeClock, FakeTransport, fake_event_stream, fake_websocket
+from greenrelay.middleware import find_node
 from greenrelay.node import Node
-from greenrelay.server import RelayServer, find_node
+from greenrelay.server import RelayServer
 
 __all__ = [
     "ConnectionClosed",

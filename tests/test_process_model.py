@@ -44,6 +44,8 @@ class Actor:
     """Why it will end: it was killed."""
     intent: str | None = None
     """Why it will end: it wants to."""
+    returns: bool = False
+    """It will end: its function is done."""
     ended: str | None = None
     """Why it has ended."""
     links: dict = field(default_factory=dict)
@@ -102,7 +104,8 @@ class World:
     def on_exit(self, exit):
         """Take the end of a process: the world's own monitor of it."""
         actor = next(actor for actor in self.actors if actor.pid == exit.sender)
-        expected = actor.doom or actor.intent or ("cancelled" if actor.is_closed else None)
+        returned = "cancelled" if actor.is_closed else actor.returns and "normal"
+        expected = actor.doom or actor.intent or returned
         assert (actor.ended, exit.reason) == (None, expected)
         actor.ended = exit.reason
         actor.names, actor.groups, actor.timers = set(), set(), 0
@@ -216,7 +219,7 @@ class World:
         1 / 0  # noqa: B018  # that is what it is for
 
     def finish(self, actor, other, pause, word):
-        actor.intent = "cancelled" if actor.is_closed else "normal"
+        actor.returns = True
         raise Done
 
     def kill(self, actor, other, pause, word):
@@ -266,7 +269,7 @@ class World:
             assert actor.received == actor.accepted[: len(actor.received)]
             self.check_tables(actor)
         for actor in living:
-            assert not (actor.doom or actor.intent or actor.is_closed)
+            assert not any((actor.doom, actor.intent, actor.returns, actor.is_closed))
             assert len(actor.received) == len(actor.accepted)
             self.check_mailbox(actor)
 

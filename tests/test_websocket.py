@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenrelay.frames import OP_BINARY, OP_CLOSE, OP_CONT, OP_PING, OP_PONG, OP_TEXT
@@ -78,6 +78,7 @@ def test_dialect_may_change_on_the_way(connect, box):
     assert box.payloads("ws.message")[0]["data"] == "hello"
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=300), min_size=1), st.data())
 def test_messages_are_the_same_however_they_are_cut(texts, data):
     """§3.9"""

@@ -1,7 +1,7 @@
 """The timer wheel: one timer for all connections."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenrelay.testing import FakeClock, wait_until
@@ -51,6 +51,7 @@ def test_entry_is_told_once_when_its_time_has_come(wheel, clock):
     assert entry.told == [pytest.approx(clock.now - 100)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 3600), min_size=1), st.lists(st.floats(0.001, 600), max_size=30))
 def test_no_entry_is_told_early_or_twice_or_much_too_late(times, steps):
     clock = FakeClock()

@@ -1,5 +1,8 @@
 """What integration tests share: servers, and a look at the sockets they leave."""
 
+import subprocess
+
+import gevent.ssl
 import pytest
 
 from greenrelay.testing import wait_until
@@ -25,6 +28,34 @@ def any_server(request):
     """Start servers of each kind."""
     name = {"greenrelay": "relay_server", "pywsgi": "pywsgi_server"}[request.param]
     return request.getfixturevalue(name)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """Return the arguments with which our server speaks TLS as 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("tls")
+    files = {"keyfile": str(folder / "key.pem"), "certfile": str(folder / "cert.pem")}
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    out = ["-keyout", files["keyfile"], "-out", files["certfile"]]
+    subprocess.run([*command.split(), *name, *out], check=True, capture_output=True)
+    return files
+
+
+@pytest.fixture
+def tls(certificate):
+    """Return the arguments with which any server speaks TLS."""
+    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(**certificate)
+    return {"ssl_context": context}
+
+
+@pytest.fixture
+def trust(certificate):
+    """Return what makes a client trust that server."""
+    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certificate["certfile"])
+    return context
 
 
 @pytest.fixture

@@ -7,20 +7,25 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import gevent
+import gevent.event
+import gevent.ssl
 import pytest
 
+from greenrelay.gunicorn import worker_exit
 from greenrelay.testing import WebSocketClient, wait_until
 from tests.integration import raw
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 20
 """How long a start or an end may take on a busy machine."""
-LISTENING = re.compile(r"Listening at: (http://\S+)")
+LISTENING = re.compile(r"Listening at: (https?://\S+)")
 
 APP = """
 import os
+import time
 from flask import Flask
 from greenrelay import GreenRelay, process
 
@@ -46,7 +51,7 @@ def index():
 
 @app.get("/slow")
 def slow():
-    import time
+    print("slow begins", flush=True)
     time.sleep(2)
     return "done"
 
@@ -98,8 +103,8 @@ class Gunicorn:
         assert self.process.poll() is None, self.text
         return LISTENING.findall(self.text)[-1]
 
-    def connect_ws(self):
-        return WebSocketClient(self.url.replace("http", "ws", 1) + "/ws")
+    def connect_ws(self, **options):
+        return WebSocketClient(self.url.replace("http", "ws", 1) + "/ws", **options)
 
     def get(self, path="/"):
         """Return the answer to an ordinary request."""
@@ -134,6 +139,7 @@ class Gunicorn:
 RELAYING = ("-c", "python:greenrelay.gunicorn", "--access-logfile", "-")
 GEVENT = ("-k", "gevent", *RELAYING)
 PYWSGI = ("-k", "gunicorn.workers.ggevent.GeventPyWSGIWorker", *RELAYING)
+LEGACY = ("-k", "geventwebsocket.gunicorn.workers.GeventWebSocketWorker", *RELAYING)
 
 
 @pytest.fixture
@@ -176,6 +182,19 @@ def test_worker_relays_both_ways_and_drains(gunicorn, arguments):
     assert served.stop() == 0
     assert '"GET /ws HTTP/1.1" 101 ' in served.text
     assert '"GET /events HTTP/1.1" 200 ' in served.text
+    assert "Traceback" not in served.text
+
+
+def test_worker_of_gevent_websocket_relays_and_drains(gunicorn):
+    """§10.3, §10.4: it logs no WebSockets, as it never did."""
+    served = gunicorn(*LEGACY)
+    with served.connect_ws() as ws, served.open_stream() as stream:
+        ws.send("hello")
+        assert ws.receive() == "hello"
+        served.process.send_signal(signal.SIGTERM)
+        assert ws.wait_closed().code == 1012
+        assert b"event: done" in stream.read_rest()
+    assert served.stop() == 0
     assert "Traceback" not in served.text
 
 
@@ -250,13 +269,51 @@ def test_drain_does_not_wait_for_a_request_under_way(gunicorn, arguments):
     answers = []
     asking = gevent.spawn(lambda: answers.append(served.get("/slow").body))
     with served.connect_ws() as ws:
-        gevent.sleep(0.3)
+        wait_until(lambda: "slow begins" in served.text)
         served.process.send_signal(signal.SIGTERM)
         assert ws.wait_closed().code == 1012
         assert not asking.ready()
     asking.join(SECONDS)
     assert answers == [b"done"]
     assert served.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_quick_end_says_goodbye_as_well(gunicorn, number):
+    """§9"""
+    served = gunicorn(*GEVENT)
+    with served.connect_ws() as ws:
+        served.process.send_signal(number)
+        assert ws.wait_closed().code == 1012
+    assert served.stop(number) == 0
+
+
+def test_tls_relays_and_drains(gunicorn, tmp_path):
+    """§9: such a connection does hold a slot, and must not hold up the end."""
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key -out cert"
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    served = gunicorn(*GEVENT, "--certfile", "cert", "--keyfile", "key")
+    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(tmp_path / "cert")
+    with served.connect_ws(ssl_context=context) as ws:
+        ws.send("hello" * 10_000)
+        assert ws.receive() == "hello" * 10_000
+        served.process.send_signal(signal.SIGTERM)
+        assert ws.wait_closed().code == 1012
+    assert served.stop() == 0
+    assert "Worker graceful timeout" not in served.text
+
+
+def test_worker_is_not_taken_for_hung_while_it_drains(gunicorn):
+    """§9: it tells gunicorn nothing then, and would be aborted after its time-out."""
+    served = gunicorn(*GEVENT, "--max-requests", "2", "--timeout", "3", "--preload")
+    with raw.RawClient(served.url) as client:  # never answers the goodbye
+        client.upgrade()
+        served.get()
+        wait_until(lambda: served.text.count("Booting worker") == 2, SECONDS)
+        assert served.get().status == 200
+    assert "WORKER TIMEOUT" not in served.text
 
 
 def test_worker_that_has_served_enough_drains(gunicorn):
@@ -279,6 +336,16 @@ def test_connection_that_ignores_the_goodbye_does_not_hold_the_worker(gunicorn):
         assert served.stop() == 0
         assert client.read_close() == (1012, "shutdown")
     assert "SIGKILL" not in served.text
+
+
+def test_hook_that_the_arbiter_calls_for_a_dead_worker_does_nothing():
+    """Not in its process: the next workers would be forked from a node that drains."""
+    for pid, is_left_alone in ((os.getppid(), True), (os.getpid(), False)):
+        draining = gevent.spawn(lambda: None)
+        worker = SimpleNamespace(pid=pid, alive=True, greenrelay_drain=draining)
+        worker_exit(None, worker)
+        assert worker.alive is is_left_alone
+        draining.join()
 
 
 def test_each_worker_is_a_node_with_a_name_of_its_own(gunicorn):

@@ -116,9 +116,9 @@ def test_zero_is_off(node, relay_server):
 # -- slow consumers ------------------------------------------------------------
 
 
-def test_slow_reader_delays_nobody_and_costs_no_more_than_its_backlog(node, relay_server):
-    """§8: among 200 others, who get everything while it reads nothing."""
-    target = Recorder()
+@pytest.fixture
+def crowd(node, relay_server, target):
+    """A client that reads nothing, 200 others, and the PIDs of all, in this order."""
     fields = {"max_backlog": 100_000, "slow_consumer": "drop_old"}
     server = relay_server(relay_app(node, node.spawn(target), **fields))
     with contextlib.ExitStack() as stack:
@@ -127,17 +127,22 @@ def test_slow_reader_delays_nobody_and_costs_no_more_than_its_backlog(node, rela
         for client in [slow, *others]:
             client.upgrade()
         wait_until(lambda: len(target.payloads("ws.join")) == 201)
-        pids = [join["client_pid"] for join in target.payloads("ws.join")]
-        for number in range(60):
-            process.broadcast(pids, "ws.send", {"type": "text", "data": f"{number:02}" * 50_000})
-            for client in others:
-                assert client.read_frame()[1][:2] == b"%02d" % number
-        transport = node.find(pids[0]).transport
-        assert 0 < transport.unsent <= 200_000  # one that has begun, and the backlog
-        assert node.counts["slow_consumer.dropped"] > 0
+        yield others, [join["client_pid"] for join in target.payloads("ws.join")]
 
 
-def numbered(policy, node, server, target):
+def test_slow_reader_delays_nobody_and_costs_no_more_than_its_backlog(node, crowd):
+    """§8: among 200 others, who get everything while it reads nothing."""
+    others, pids = crowd
+    for number in range(60):
+        process.broadcast(pids, "ws.send", {"type": "text", "data": f"{number:02}" * 50_000})
+        for client in others:
+            assert client.read_frame()[1][:2] == b"%02d" % number
+    transport = node.find(pids[0]).transport
+    assert 0 < transport.unsent <= 200_000  # one that has begun, and the backlog
+    assert node.counts["slow_consumer.dropped"] > 0
+
+
+def numbered(node, server, target):
     """Send 200 messages to a client that reads nothing yet; return the numbers of those it gets."""
     with raw.RawClient(server.url, receive_buffer=4096) as client:
         client.upgrade()
@@ -161,7 +166,7 @@ def test_dropping_keeps_messages_whole_and_in_order(node, relay_server, target, 
     """§8"""
     fields = {"max_backlog": 100_000, "slow_consumer": policy}
     server = relay_server(relay_app(node, target, **fields))
-    numbers = numbered(policy, node, server, target)
+    numbers = numbered(node, server, target)
     begun = next(index for index in range(200) if index not in numbers)
     if policy == "drop_new":
         assert numbers == list(range(begun))

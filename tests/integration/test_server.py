@@ -8,7 +8,7 @@ import pytest
 
 from greenrelay import process
 from greenrelay.drain import drain
-from greenrelay.server import find_node
+from greenrelay.middleware import find_node
 from greenrelay.testing import UpgradeRefused, leaks, wait_until
 from tests.integration import raw
 from tests.integration.apps import Lines, Recorder, echo, relay_app

@@ -1,7 +1,5 @@
 """Relays over TLS, on our server and on gevent's own (§10.2)."""
 
-import subprocess
-
 import gevent
 import gevent.ssl
 import pytest
@@ -12,34 +10,6 @@ from tests.integration import raw
 from tests.integration.apps import Recorder, echo, relay_app, send_frame
 
 pytestmark = pytest.mark.usefixtures("no_socket_left", "nothing_printed")
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    """Return the arguments with which our server speaks TLS as 127.0.0.1."""
-    folder = tmp_path_factory.mktemp("tls")
-    files = {"keyfile": str(folder / "key.pem"), "certfile": str(folder / "cert.pem")}
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
-    out = ["-keyout", files["keyfile"], "-out", files["certfile"]]
-    subprocess.run([*command.split(), *name, *out], check=True, capture_output=True)
-    return files
-
-
-@pytest.fixture
-def tls(certificate):
-    """Return the arguments with which any server speaks TLS."""
-    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(**certificate)
-    return {"ssl_context": context}
-
-
-@pytest.fixture
-def trust(certificate):
-    """Return what makes a client trust that server."""
-    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(certificate["certfile"])
-    return context
 
 
 @pytest.fixture(params=["TLSv1.2", "TLSv1.3"])
