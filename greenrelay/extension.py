@@ -18,6 +18,7 @@ from typing import Any
 
 import simplejson
 from flask import Flask, Response, current_app, has_app_context
+from werkzeug.local import LocalProxy
 
 from greenrelay.admission import Quota
 from greenrelay.appcontext import AppTurn
@@ -146,7 +147,7 @@ class GreenRelay:
         Raises:
             ConfigurationError: there is no current app, or it has no `GreenRelay`.
         """
-        flask_app = app or _current_app()
+        flask_app = _real_app(app)
         node, turn = _middleware(flask_app).node, AppTurn(flask_app)
         call = (target, args, kwargs)
         return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
@@ -218,10 +219,12 @@ def _middleware(app: Any) -> RelayMiddleware:
     return middleware
 
 
-def _current_app() -> Flask:
-    if not has_app_context():
+def _real_app(app: Flask | None) -> Flask:
+    """Return the app itself, also for `current_app`, which means nothing in another process."""
+    if app is None and not has_app_context():
         raise ConfigurationError(
             "there is no current app here: name it, as in relay.spawn(function, app=app)"
         )
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # a proxy
-    return app
+    real: Any = current_app if app is None else app
+    flask_app: Flask = real._get_current_object() if isinstance(real, LocalProxy) else real
+    return flask_app

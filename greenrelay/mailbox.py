@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn, Protocol
 
 import gevent
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
 from greenrelay.channel import FAIR_SHARE, Channel, ChannelClosed
 from greenrelay.errors import NotAProcess
@@ -30,6 +30,10 @@ MAX_REFUSALS: Final = 100
 """So often a process may swallow its end, in handlers around handlers, before it is given up."""
 REFUSAL_SECONDS: Final = 1.0
 """Then each further attempt to receive takes so long: a loop that swallows all must not spin."""
+
+
+# Not the hub's own: that one first looks for a `switch_out()`, which no process has.
+_switch = greenlet.switch
 
 
 class Turn(Protocol):
@@ -59,6 +63,7 @@ class Mailbox:
         "_busy_since",
         "_drained",
         "_events",
+        "_hub",
         "_is_waiting",
         "_is_waking",
         "_listeners",
@@ -85,7 +90,8 @@ class Mailbox:
         self._is_waking = False
         self._drained: dict[Any, Callable[[], None]] = {}
         self._mark = max_messages or float("inf")
-        self._loop = gevent.get_hub().loop
+        self._hub = gevent.get_hub()
+        self._loop = self._hub.loop
         self._share = FAIR_SHARE
         self._busy_since = 0.0
         self._refusals = 0
@@ -223,13 +229,13 @@ class Mailbox:
             channel.is_awaited = True
         self._share = FAIR_SHARE
         self._busy_since = 0.0
-        hub = gevent.get_hub()
+        hub = self._hub
         while self._drained:
             self._report_drained()  # nothing is left to take, so nobody need wait
         try:
             while True:
                 self._is_waiting = True
-                hub.switch()
+                _switch(hub)
                 self._is_waiting = False
                 taken = self._pop(channels)
                 if taken is not None:
@@ -278,10 +284,11 @@ class Mailbox:
 
         Also one that came before, while the owner was about to ask for its events.
         """
-        if not self.has_events:
-            self.has_events = True
-            if self.cancellation is not None:
-                self.put_event(self.cancellation)
+        self.has_events = True
+        if self.cancellation is not None:
+            self.put_event(self.cancellation)
+            self.cancellation = None
+            self._set_closed(False)
         return self.events
 
     def listen(self, topic: str) -> Channel[Message]:
@@ -309,10 +316,13 @@ class Mailbox:
 
     def close(self) -> None:
         """Close the inbox and every listener: they give what they have, then end."""
+        self._set_closed(True)
+        if self._is_waiting and not self._is_waking:
+            self._schedule_wake()
+
+    def _set_closed(self, is_closed: bool) -> None:
         for channel in (self.inbox, *(self._listeners or {}).values()):
-            channel.is_closed = True
-            if channel.is_awaited and not self._is_waking:
-                self._schedule_wake()
+            channel.is_closed = is_closed
 
     def discard(self, is_unwanted: Callable[[Event], bool]) -> None:
         """Remove queued events."""

@@ -121,13 +121,17 @@ class RelayMiddleware:
 
     def _check_first(self, environ: dict[str, Any], router: Router | None) -> None:
         """Under a configured router, look at handshake and origin before the handler runs."""
-        rules = router.rules if router is not None else {}
+        if router is None:
+            return
+        rules = router.rules
         if WS_RELAY_HEADER in rules and is_upgrade(environ):
             header = WS_RELAY_HEADER
-        elif len(rules) == 1:
+        elif len(rules) == 1 and router.prefix:
             (header,) = rules
         else:
-            return  # an ordinary request, or an event stream: the handler's answer will tell
+            # Perhaps an ordinary page: under both relays, or under "/", nothing is meant for
+            # one relay alone. The handler's answer will tell.
+            return
         if rules[header].is_checked_first:
             self._admission.check_first(environ, header, rules[header])
 

@@ -6,6 +6,7 @@ direction and is there once or not at all. Both name PIDs, local or not.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from greenrelay.message import Exit, MonitorRef
@@ -60,6 +61,10 @@ class Topology:
     def watchers(self, pid: PID) -> list[Watcher]:
         """Return who monitors `pid`, once for each monitor."""
         return list(self._watchers.get(pid, {}).values())
+
+    def refs(self, pid: PID) -> Collection[MonitorRef]:
+        """Return the monitors of `pid`."""
+        return self._watchers.get(pid, {}).keys()
 
     def remove(self, pid: PID) -> tuple[dict[MonitorRef, Watcher], tuple[PID, ...]]:
         """Take `pid` out; return who monitored it, in order, and who was linked to it."""

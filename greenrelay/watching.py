@@ -38,7 +38,8 @@ def unmonitor(ref_or_pid: MonitorRef | str) -> None:
         pid, refs = None, {ref_or_pid}
     else:
         pid = process.node.resolve(ref_or_pid)
-        refs = {ref for ref in held if ref.pid == pid}
+        fewer = min(held, process.node.topology.refs(pid), key=len)
+        refs = {ref for ref in fewer if ref.pid == pid and ref in held}
     for ref in refs & held:
         held.discard(ref)
         process.node.topology.unmonitor(ref)

@@ -118,6 +118,14 @@ def test_ordinary_views_under_a_prefix_with_both_relays_work(node, relay_server)
     assert ask(server, "/plain/x", origin=FOREIGN).body == b"ordinary"
 
 
+@pytest.mark.parametrize("middleware", ["websocket_relay", "sse_relay"])
+def test_a_relay_for_the_whole_site_leaves_its_pages_alone(node, relay_server, middleware):
+    """§6.1: under "/", a request that is no upgrade is an ordinary one until its answer."""
+    server = relay_server(Site(node, entry("/", middleware)).app)
+    assert ask(server, "/plain/x").body == b"ordinary"
+    assert ask(server, "/plain/x", origin=FOREIGN).body == b"ordinary"
+
+
 def test_both_relays_work_under_one_prefix(node, relay_server):
     """§6.1"""
     server = relay_server(Site(node, entry("/", "websocket_relay", "sse_relay")).app)
@@ -171,7 +179,7 @@ def test_handshake_and_origin_are_checked_before_the_handler_runs(
     node, relay_server, middleware, headers, status
 ):
     """§3.2, §6.1"""
-    site = Site(node, entry("/", *middleware))
+    site = Site(node, entry("/ws", *middleware))
     with raw.RawClient(relay_server(site.app).url) as client:
         client.send(raw.head("GET /ws/x HTTP/1.1", **headers))
         assert client.read_answer().status == status
