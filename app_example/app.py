@@ -1,15 +1,18 @@
 """Chat rooms: a Flask app whose view hands each WebSocket to a process, the room in chat.py.
+What the page "Live" is made of is in live.py.
 
 Run it with `greenrelay serve app_example.app:app`.
 """
 
 from flask import Flask, redirect, render_template, request, url_for
 
-from app_example import chat, rules
-from greenrelay import GreenRelay, process
+from app_example import chat, live, rules
+from app_example.relay import relay
+from greenrelay import process
 
 app = Flask(__name__)
-relay = GreenRelay(app)
+app.register_blueprint(live.pages)
+relay.init_app(app)
 
 
 @app.get("/")
