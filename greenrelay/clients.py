@@ -127,7 +127,13 @@ class WebSocketClient:
     # -- talking -------------------------------------------------------------------
 
     def send(self, message: str | bytes) -> None:
-        """Send a text (`str`) or binary (`bytes`) message."""
+        """Send a text (`str`) or binary (`bytes`) message.
+
+        Raises:
+            ConnectionClosed: the connection is closed, or about to be.
+        """
+        if self._protocol.state is not State.OPEN:
+            raise self._closed()
         if isinstance(message, str):
             self._protocol.send_text(message.encode())
         else:

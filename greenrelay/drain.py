@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Set
 
 import gevent
 
+from greenrelay.entity import Entity
 from greenrelay.node import Node
+from greenrelay.pid import PID
 from greenrelay.session import Session
 from greenrelay.wire import KILLED, SHUTDOWN
 
@@ -24,11 +27,12 @@ GOODBYE_SHARE = 0.5
 POLL_SECONDS = 0.02
 
 
-def drain(node: Node, seconds: float) -> None:
+def drain(node: Node, seconds: float, spare: Set[PID] = frozenset()) -> None:
     """End every connection with 1012 or `done`, then every process; return when nothing is left.
 
     Args:
         seconds: until what is left is terminated.
+        spare: PIDs of processes that stay.
 
     Switches: yes.
     """
@@ -39,14 +43,18 @@ def drain(node: Node, seconds: float) -> None:
         for session in late:
             session.drain()  # for those that were let in before, and joined after
         gevent.sleep(POLL_SECONDS)
-    for entity in node:
+    for entity in _others(node, spare):
         entity.cancel(None, SHUTDOWN)
-    while time.monotonic() < deadline and len(node):
+    while time.monotonic() < deadline and _others(node, spare):
         gevent.sleep(POLL_SECONDS)
-    for entity in node:
+    for entity in _others(node, spare):
         # A connection has been told, and only did not answer.
         entity.kill(SHUTDOWN if isinstance(entity, Session) else KILLED)
     gevent.sleep(0)
+
+
+def _others(node: Node, spare: Set[PID]) -> list[Entity]:
+    return [entity for entity in node if entity.pid not in spare]
 
 
 def _close_connections(node: Node, seconds: float) -> None:

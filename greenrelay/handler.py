@@ -51,6 +51,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     _orig_status: str | None
     _lines: list[bytes]
     _has_served = False
+    _has_spoken = False
     _is_lost = False
     websocket: LegacyWebSocket | None = None
     """What an upgrade request's view may use as `wsgi.websocket`."""
@@ -108,7 +109,8 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         with gevent.Timeout(seconds, _QUIETLY) as waiting:
             self.server.idle[gevent.getcurrent()] = waiting
             try:
-                return bool(self.rfile.peek(1))
+                self._has_spoken = bool(self.rfile.peek(1))
+                return self._has_spoken
             finally:
                 del self.server.idle[gevent.getcurrent()]
         return False
@@ -133,7 +135,8 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         answer = _encode_refusal(refusal)
         self._orig_status = refusal.status
         self.response_length = len(refusal.body) + 1
-        self.log_request()
+        if self._has_spoken:  # browsers open spare connections that nobody uses
+            self.log_request()
         self.socket.sendall(answer)
         # Closing with unread input resets the connection, and the answer is lost.
         with gevent.Timeout(LINGER_SECONDS, _QUIETLY), contextlib.suppress(OSError):

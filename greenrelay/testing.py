@@ -70,6 +70,7 @@ class ServedApp:
         self.server = self.server_class(("127.0.0.1", 0), app, **options)
         self.node: Node = find_node(app)
         """Where the app's connections and processes live."""
+        self._older = frozenset(entity.pid for entity in self.node)
         self.server.start()
         scheme = "https" if self.server.ssl_enabled else "http"
         self.url = f"{scheme}://127.0.0.1:{self.server.server_port}"
@@ -109,9 +110,12 @@ class ServedApp:
         return EventStreamClient(self.url + path, headers, method, body, ssl_context)
 
     def stop(self, drain_seconds: float = 0.0) -> None:
-        """Stop the server, its connections and the processes of its node."""
+        """Stop the server, its connections, and the processes started since it began.
+
+        Those that the app has started when it was imported are there for the next test.
+        """
         self.server.close()
-        drain(self.node, drain_seconds)
+        drain(self.node, drain_seconds, self._older)
         self.server.stop(timeout=drain_seconds)
         self.node.is_draining = False
 

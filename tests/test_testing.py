@@ -271,3 +271,17 @@ def test_fake_clock_lets_things_happen_on_the_way(node):
     clock.advance(31)
     assert len(box.payloads("ws.heartbeat")) == 3
     assert clock() == clock.now == 1031.0
+
+
+def test_processes_older_than_the_server_outlive_it(node):
+    """§10.5: what an app has started at its import is there for the next test."""
+    older = node.spawn(idle)
+    with serving() as start:
+        start(RelayMiddleware(lambda environ, answer: [], node=node))
+        younger = node.spawn(idle)
+    assert node.is_alive(older)
+    assert not node.is_alive(younger)
+
+
+def idle():
+    process.inbox().receive()
