@@ -206,7 +206,7 @@ def stream_headers(environ: dict[str, Any], verdict: Verdict, handler_headers: H
     if verdict in (Verdict.LISTED, Verdict.ANY):
         ours.append(("Access-Control-Allow-Origin", environ["HTTP_ORIGIN"]))
         ours.append(("Vary", "Origin"))
-        if verdict is Verdict.LISTED:
+        if verdict is Verdict.LISTED and "access-control-allow-origin" not in theirs:
             ours.append(("Access-Control-Allow-Credentials", "true"))
     theirs.discard("vary")  # a list: what varies for us does so beside what varies for them
     return [(name, value) for name, value in ours if name.lower() not in theirs] + handlers

@@ -1,4 +1,4 @@
-"""The command line: `greenrelay serve module:app`."""
+"""The command line: `greenrelay serve`, `connect` and `doctor`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 import gevent
+from flask import Flask
 from werkzeug._reloader import run_with_reloader
 
 from greenrelay.connect import ConnectError, connect
-from greenrelay.current import default_node
+from greenrelay.current import pin_node
 from greenrelay.doctor import examine
 from greenrelay.drain import drain
 from greenrelay.errors import ConfigurationError
 from greenrelay.middleware import RelayMiddleware, find_middleware, find_node
+from greenrelay.routing import accept_upgrades
 from greenrelay.server import RelayServer
 from greenrelay.wire import DRAIN_SECONDS
 
@@ -44,7 +46,23 @@ class Options(NamedTuple):
     log_level: str
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class OneLineGroup(click.Group):
+    """A command whose usage errors are one line."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and exit: with 2 and one line on standard error for wrong usage."""
+        try:
+            sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}))
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(USAGE_ERROR)
+        except click.ClickException as error:
+            fail(f"{error.format_message()} (see greenrelay --help)")
+        except click.Abort:
+            sys.exit(1)
+
+
+@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="greenrelay")
 def main() -> None:
     """Real-time for the Flask app you already have."""
@@ -82,7 +100,7 @@ def main() -> None:
     "--log-level",
     default="info",
     show_default=True,
-    type=click.Choice(["debug", "info", "warning", "error"]),
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     help="What is logged to standard error.",
 )
 def serve(**given: Any) -> None:
@@ -113,7 +131,7 @@ def _check(options: Options) -> None:
         fail("--keyfile needs --certfile")
     if options.node is not None:
         try:
-            default_node(options.node)
+            pin_node(options.node)
         except ValueError as error:
             fail(f"--node {options.node}: {error}")
 
@@ -128,7 +146,7 @@ def connect_command(url: str, headers: tuple[str, ...], origin: str | None) -> N
     Each line of standard input is sent as one text message.
     """
     pairs = [tuple(part.strip() for part in header.partition(":")[::2]) for header in headers]
-    if any(len(pair) != 2 or not pair[0] for pair in pairs):
+    if any(":" not in header or header.startswith(":") for header in headers):
         fail("--header takes 'Name: value'")
     try:
         connect(url, [(name, value) for name, value in pairs], origin)
@@ -144,7 +162,7 @@ def doctor(app: str) -> None:
 
     Exits with 1 if something serious is among it.
     """
-    findings = examine(load_app(app))
+    findings = examine(load_app(app), app.partition(":")[0])
     for finding in findings:
         click.echo(f"{'SERIOUS' if finding.is_serious else 'note   '}  {finding.what}")
         click.echo(f"         → {finding.do}")
@@ -234,6 +252,8 @@ def load_app(text: str) -> Any:
             app = app()
         except (Exception, SystemExit) as error:  # see above
             fail(f"{text} failed: {_describe(error)}")
+    if isinstance(app, Flask) and "greenrelay" not in app.extensions:
+        accept_upgrades(app)  # for its views that use wsgi.websocket
     if not callable(app):
         fail(f"{text!r} is no WSGI app but {type(app).__name__}")
     return app
@@ -245,7 +265,7 @@ def _describe(error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename not in (__file__, importlib.__file__)
+        if not frame.filename.startswith((os.path.dirname(__file__), importlib.__file__))
         and not frame.filename.startswith("<frozen")
     ]
     place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
@@ -254,5 +274,5 @@ def _describe(error: BaseException) -> str:
 
 def fail(text: str) -> NoReturn:
     """Say in one line what is wrong, and exit with code 2."""
-    click.echo(f"greenrelay: {text}", err=True)
+    click.echo(f"greenrelay: {' '.join(text.split())}", err=True)
     sys.exit(USAGE_ERROR)

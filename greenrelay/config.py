@@ -56,7 +56,7 @@ class RelayConfig(Limits):
     """What one connection obeys: target, topic, metadata and its own limits."""
 
     target_pid: PID = PID()
-    """Who receives the messages; no relay runs without one."""
+    """Who receives the messages; empty for a detached event stream."""
     message_topic: str = WS_MESSAGE
     heartbeat_interval: float = 0.0
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -116,6 +116,8 @@ def relay_config(
         ConfigurationError: the text names the field and what to write instead.
     """
     kind = kind or WEBSOCKET
+    if not kind.needs_target and values.get("target_pid", "") is None:
+        values = {**values, "target_pid": ""}  # JSON's way to say that there is none
     if kind.needs_target and "target_pid" not in values:
         shown = ", ".join(f'"{name}": …' for name in values)
         raise ConfigurationError(

@@ -7,6 +7,7 @@ written to standard output, one line each, and how it ended to standard error.
 from __future__ import annotations
 
 import base64
+import http.client
 import sys
 import time
 import urllib.error
@@ -79,7 +80,7 @@ def _talk(url: str, headers: dict[str, str], origin: str | None) -> None:
         frame = closed.rcvd
         how = f"{frame.code} {frame.reason}".rstrip() if frame else "1006, without a goodbye"
         print(f"closed: {how}", file=sys.stderr)
-    except (OSError, InvalidHandshake, InvalidURI) as error:
+    except (OSError, InvalidHandshake, InvalidURI, ValueError, OverflowError) as error:
         raise ConnectError(f"can't connect to {url}: {error}") from None
 
 
@@ -122,6 +123,6 @@ def _listen(url: str, headers: dict[str, str], origin: str | None) -> None:
     except urllib.error.HTTPError as refused:
         first_line = refused.read().decode("utf-8", "replace").partition("\n")[0]
         raise ConnectError(f"refused: {refused.code} {first_line[:200]}") from None
-    except OSError as error:
+    except (OSError, http.client.InvalidURL, ValueError, OverflowError) as error:
         raise ConnectError(f"can't connect to {url}: {error}") from None
     print("closed", file=sys.stderr)

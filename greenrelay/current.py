@@ -16,9 +16,9 @@ from greenlet import getcurrent
 
 from greenrelay.errors import ConfigurationError, NotAProcess
 from greenrelay.lifecycle import Process
-from greenrelay.mailbox import Turn
 from greenrelay.node import Node
 from greenrelay.pid import PID
+from greenrelay.waiter import Turn
 
 
 class _Here(NamedTuple):
@@ -37,6 +37,7 @@ class _Interpreter:
 
     def __init__(self) -> None:
         self.node: Node | None = None
+        self.is_pinned = False
 
 
 _interpreter = _Interpreter()
@@ -98,7 +99,7 @@ def default_node(name: str | None = None) -> Node:
         InvalidPID: `name` can't stand in a PID.
     """
     node = _interpreter.node
-    if node is not None and name in (None, node.name):
+    if node is not None and (_interpreter.is_pinned or name in (None, node.name)):
         return node
     if node is not None and node.has_default_name and len(node):
         raise ConfigurationError(
@@ -109,6 +110,17 @@ def default_node(name: str | None = None) -> Node:
     if node is None or node.has_default_name:
         _interpreter.node = fresh
     return fresh
+
+
+def pin_node(name: str) -> Node:
+    """Name the interpreter's own node for good: no app's configuration changes it.
+
+    Raises:
+        InvalidPID: `name` can't stand in a PID.
+    """
+    node = default_node(name)
+    _interpreter.is_pinned = True
+    return node
 
 
 @contextlib.contextmanager

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from gevent import monkey
+import gevent.subprocess
 
 from greenrelay.middleware import RelayMiddleware, find_middleware
 
+PATCH_CHECK_SECONDS = 60.0
 MIN_DESCRIPTORS = 10_000
 """One for each connection; fewer than this, and a busy node runs out before its memory does."""
 
@@ -40,21 +41,39 @@ class Finding(NamedTuple):
     do: str
 
 
-def examine(app: Any) -> list[Finding]:
-    """Return what would bite the app in production, the serious things first."""
+def examine(app: Any, module: str) -> list[Finding]:
+    """Return what would bite the app in production, the serious things first.
+
+    Args:
+        module: the app's, imported once more in an interpreter that nobody has patched.
+    """
     findings = [finding for check in _CHECKS for finding in check(app)]
+    findings += check_patch(module)
     return sorted(findings, key=lambda finding: not finding.is_serious)
 
 
-def _check_patch(app: Any) -> Iterator[Finding]:
-    for module in ("socket", "ssl", "threading", "time"):
-        if not monkey.is_module_patched(module):
-            yield Finding(
-                True,
-                f"{module} is not monkey-patched: one view that waits stops every connection",
-                "start with greenrelay serve or gunicorn -k gevent, or call "
-                "gevent.monkey.patch_all() before anything else is imported",
-            )
+def check_patch(module: str) -> Iterator[Finding]:
+    """Look whether the app would be patched under a server that does not patch."""
+    program = (
+        f"import importlib, gevent.monkey; importlib.import_module({module!r}); "
+        "raise SystemExit(not gevent.monkey.is_module_patched('socket'))"
+    )
+    path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
+    done = gevent.subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=gevent.subprocess.DEVNULL,
+        stderr=gevent.subprocess.DEVNULL,
+        timeout=PATCH_CHECK_SECONDS,
+    )
+    if done.returncode:
+        yield Finding(
+            False,
+            "the app does not monkey-patch: under a server that does not either, one view that "
+            "waits stops every connection",
+            "start it with greenrelay serve or gunicorn -k gevent, which patch first; elsewhere "
+            "call gevent.monkey.patch_all() before anything else is imported",
+        )
 
 
 def _check_middleware(app: Any) -> Iterator[Finding]:
@@ -85,7 +104,7 @@ def _check_descriptors(app: Any) -> Iterator[Finding]:
     if soft != resource.RLIM_INFINITY and soft < MIN_DESCRIPTORS:
         yield Finding(
             False, f"the limit on open files is {soft}: so many connections, and no more",
-            f"raise it (ulimit -n {min(hard, 65536) if hard > 0 else 65536}, "
+            f"raise it (ulimit -n {65536 if hard < 0 else max(soft + 1, min(hard, 65536))}, "
             "LimitNOFILE= in a systemd unit)",
         )  # fmt: skip
 
@@ -117,7 +136,6 @@ def _check_debug(app: Any) -> Iterator[Finding]:
 
 
 _CHECKS: tuple[Callable[[Any], Iterator[Finding]], ...] = (
-    _check_patch,
     _check_middleware,
     _check_drivers,
     _check_descriptors,

@@ -25,6 +25,10 @@ def parse_duration(text: object) -> float:
     Raises:
         ValueError: it is no duration; the text shows one that is.
     """
+    if text == 0 and not isinstance(text, bool):
+        return 0.0  # off, as for every limit
+    if text == "0":
+        return 0.0
     if not isinstance(text, str):
         raise ValueError(f"a duration is a string like '30s' or '1m30s', got {text!r:.80}")
     if text.startswith("-"):

@@ -1,6 +1,6 @@
 """Server-sent events without I/O: the WHATWG event stream format, both sides.
 
-    event  = [ "id: " id LF ] [ "retry: " ms LF ] "event: " name LF 1*( "data: " line LF ) LF
+    event  = "event: " name LF [ "id: " id LF ] [ "retry: " ms LF ] 1*( "data: " line LF ) LF
 
 A line ends with LF, CR or CRLF, and nothing else; so a text is split at all three, and
 a name or id that has one of them, or a NUL, is refused: a client can't be made to see

@@ -13,11 +13,12 @@ an app is in `app.extensions["greenrelay"]`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import simplejson
-from flask import Flask, Response, current_app, has_app_context
+from flask import Flask, Response, current_app, has_app_context, request
 from werkzeug.local import LocalProxy
 
 from greenrelay.admission import Quota
@@ -25,7 +26,7 @@ from greenrelay.appcontext import AppTurn
 from greenrelay.config import EVENT_STREAM, nearest, relay_config
 from greenrelay.current import default_node
 from greenrelay.errors import ClientGone, ConfigurationError
-from greenrelay.middleware import RelayMiddleware
+from greenrelay.middleware import MISCONFIGURED_KEY, RelayMiddleware
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import ID_BYTES, PID
@@ -34,9 +35,12 @@ from greenrelay.routing import accept_upgrades
 from greenrelay.spawning import spawn_in
 from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS, SSE_RELAY_HEADER, WS_RELAY_HEADER
 
+log = logging.getLogger("greenrelay.relay")
+
 # What the app's configuration may hold, and what stands in for what it does not.
 DEFAULTS: dict[str, Any] = {
     "GREENRELAY_NODE": None,
+    "GREENRELAY_CLUSTER": None,
     "GREENRELAY_DRAIN_SECONDS": DRAIN_SECONDS,
     "GREENRELAY_TRUSTED_PROXIES": "",
     "GREENRELAY_ROUTERS": (),
@@ -88,8 +92,9 @@ class GreenRelay:
         )
         app.extensions["greenrelay"] = middleware
         accept_upgrades(app)
-        if ClientGone not in app.error_handler_spec[None][None]:
-            app.register_error_handler(ClientGone, _end_view)
+        for error, handle in ((ClientGone, _end_view), (ConfigurationError, _report)):
+            if error not in app.error_handler_spec[None][None]:
+                app.register_error_handler(error, handle)
         app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's documentation does
 
     @property
@@ -158,6 +163,13 @@ def _end_view(error: ClientGone) -> str:
     return ""
 
 
+def _report(error: ConfigurationError) -> Response:
+    """Answer for a view that has asked for a relay with fields that are none."""
+    log.error("%s: %s", request.path, error)
+    request.environ[MISCONFIGURED_KEY] = True
+    return Response("invalid relay configuration\n", 500, mimetype="text/plain")
+
+
 def read_settings(app: Flask) -> dict[str, Any]:
     """Return the app's `GREENRELAY_*` configuration, defaults filled in.
 
@@ -183,6 +195,11 @@ def _check_node(name: Any) -> None:
         PID.make(HOST_PROCESS, name, bytes(ID_BYTES))
 
 
+def _check_cluster(url: Any) -> None:
+    if url:
+        raise ValueError("clusters are not in this version yet; one node needs none")
+
+
 def _check_seconds(value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
         raise ValueError(f"write seconds, like 10 or 0.5, got {value!r}")
@@ -196,6 +213,7 @@ def _check_count(value: Any) -> None:
 # What is not looked at by those who use it, or not with the key's name.
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "GREENRELAY_NODE": _check_node,
+    "GREENRELAY_CLUSTER": _check_cluster,
     "GREENRELAY_DRAIN_SECONDS": _check_seconds,
     "GREENRELAY_TRUSTED_PROXIES": lambda value: OriginPolicy(trusted_proxies=value),
     "GREENRELAY_ALLOWED_ORIGINS": OriginPolicy,

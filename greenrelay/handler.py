@@ -15,23 +15,33 @@ from typing import Any
 
 import gevent
 import gevent.pywsgi
-import gevent.ssl
+from geventwebsocket.exceptions import WebSocketError
+from geventwebsocket.handler import Client
 
 from greenrelay.admission import SWITCHING, check_origin
 from greenrelay.errors import RefusedError
-from greenrelay.handshake import check_handshake, encode_head, is_upgrade, upgrade_headers
+from greenrelay.handshake import (
+    check_handshake,
+    encode_head,
+    is_upgrade,
+    refusal_body,
+    refusal_headers,
+    upgrade_headers,
+)
 from greenrelay.head import bad_request, check_head
-from greenrelay.hijack import TAKE_KEY, Taken, send_at_once, take_file
+from greenrelay.hijack import TAKE_KEY, Taken, has_closed, send_at_once, take_file
 from greenrelay.legacy import LegacyRefused, LegacyWebSocket
 from greenrelay.middleware import find_rule
 from greenrelay.routers import Rule
-from greenrelay.wire import MAX_HEAD_BYTES
+from greenrelay.wire import CLOSE_INTERNAL_ERROR, MAX_HEAD_BYTES
 
 log = logging.getLogger("greenrelay.server")
 
 LINGER_SECONDS = 1.0
 """How long a refused client may go on sending, so that it reads why before a reset."""
 READ_BYTES = 64 * 1024
+MAX_REQUEST_LINE_BYTES = 8 * 1024
+"""As pywsgi, which would answer without a word."""
 MAX_HEAD_LINES = 100
 """The request line included: the standard library's parser, which pywsgi uses, takes no more."""
 _TOO_LARGE = f"a request head has {MAX_HEAD_BYTES >> 10} KiB and {MAX_HEAD_LINES} lines at most"
@@ -74,6 +84,8 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             if lines is None:
                 return None
             self.requestline = lines[0].decode("latin-1").rstrip()
+            if len(lines[0]) >= MAX_REQUEST_LINE_BYTES:
+                raise RefusedError("414 URI Too Long", "a request line has 8 KiB at most")
             check_head(lines)
         except RefusedError as refusal:
             self._refuse(refusal)
@@ -187,10 +199,35 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         else:
             status = SWITCHING
             self.socket.sendall(encode_head(status, upgrade_headers(handshake, ())))
+            self.server.clients[self.client_address] = Client(self.client_address, self.websocket)
         # What the view answers besides is dropped, as gevent-websocket does.
         self.status, self._orig_status, self.headers_sent = status.encode(), status, True
         if status != SWITCHING:
             raise LegacyRefused
+
+    @property
+    def active_client(self) -> Client:
+        """This connection's entry in `server.clients`; gevent-websocket's name."""
+        return self.server.clients[self.client_address]
+
+    @property
+    def logger(self) -> logging.Logger:
+        """Where gevent-websocket's objects log."""
+        return log
+
+    def run_application(self) -> None:
+        """Run the app; a WebSocket that it used is closed and forgotten when it returns."""
+        try:
+            super().run_application()
+        finally:
+            self.server.clients.pop(self.client_address, None)
+
+    def _send_error_response_if_possible(self, error_code: int) -> None:
+        if self.websocket is not None and self.headers_sent:
+            self.websocket.close(CLOSE_INTERNAL_ERROR, "internal error")
+            self.close_connection = True
+        else:
+            super()._send_error_response_if_possible(error_code)
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
         """Begin the response, unless a WebSocket has been it."""
@@ -229,20 +266,16 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
 
     def handle_error(self, kind: Any, error: Any, trace: Any) -> None:
         """Report an app's error; a client's disappearance is none."""
-        if isinstance(error, OSError) and (self._is_lost or self._is_client_gone()):
+        is_lost = self._is_lost or isinstance(error, WebSocketError) or self._is_client_gone()
+        if isinstance(error, OSError) and is_lost:
             self.close_connection = True
             log.debug("%s went away: %s", self.client_address, error)
         else:
             super().handle_error(kind, error, trace)
 
     def _is_client_gone(self) -> bool:
-        try:
-            # Of the plain socket, also with TLS: it does not wait.
-            return not self.socket._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
+        # Of the plain socket, also with TLS: it does not wait.
+        return has_closed(self.socket._sock)
 
     def _handle_client_error(self, error: Exception) -> Any:
         log.info("bad request from %s: %s", self.client_address, error)
@@ -252,9 +285,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
 
 
 def _encode_refusal(refusal: RefusedError) -> bytes:
-    body = (refusal.body + "\n").encode()
-    head = (
-        f"HTTP/1.1 {refusal.status}\r\nConnection: close\r\n"
-        f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    headers = refusal_headers(refusal)
+    if "Connection" not in dict(headers):
+        headers.append(("Connection", "close"))
+    return encode_head(refusal.status, headers) + refusal_body(refusal)

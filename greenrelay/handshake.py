@@ -168,6 +168,20 @@ def encode_head(status: str, headers: Headers) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
+def refusal_headers(refusal: RefusedError) -> Headers:
+    """Return the headers of a refusal's answer, which is one line of text."""
+    return [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(refusal_body(refusal)))),
+        *refusal.headers,
+    ]
+
+
+def refusal_body(refusal: RefusedError) -> bytes:
+    """Return the body of a refusal's answer."""
+    return (refusal.body + "\n").encode()
+
+
 def split_tokens(value: str) -> set[str]:
     """Return the tokens of a comma-separated header in lower case."""
     return {token.lower() for token in _elements(value)}

@@ -67,6 +67,9 @@ def take(environ: dict[str, Any], start_response: Callable[..., Any], status: st
 
     Requires `can_take(environ)`. Switches: yes, while a request's body is still arriving.
 
+    Raises:
+        OSError: the body is malformed, or the client has left in the middle of it.
+
     Args:
         status: of the response that the session will send, for the server's access log.
     """
@@ -163,6 +166,11 @@ def is_client_gone(environ: dict[str, Any]) -> bool:
     plain: Any = getattr(sock, "_sock", None)  # it does not wait; gevent's would
     if plain is None or isinstance(sock, gevent.ssl.SSLSocket):
         return False  # with TLS only a read would tell
+    return has_closed(plain)
+
+
+def has_closed(plain: Any) -> bool:
+    """Tell whether the peer of a non-blocking, plain socket will send nothing more."""
     try:
         return not plain.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
@@ -175,9 +183,8 @@ def _discard_body(environ: dict[str, Any]) -> None:
     # What the view has not read of a request's body is nobody's frame.
     source = environ.get("wsgi.input")
     if isinstance(source, Input) or "gunicorn.socket" in environ:
-        with contextlib.suppress(OSError):
-            while source is not None and source.read(READ_BYTES):
-                pass
+        while source is not None and source.read(READ_BYTES):
+            pass
 
 
 def _pywsgi_file(environ: dict[str, Any]) -> io.BufferedReader | None:

@@ -20,11 +20,13 @@ from geventwebsocket.websocket import (
     MSG_SOCKET_DEAD,
     WebSocket,
 )
-from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import BadRequest, Forbidden
 
 from greenrelay.errors import ProtocolError
 from greenrelay.frames import (
+    OP_BINARY,
     OP_PONG,
+    OP_TEXT,
     Close,
     FrameEvent,
     FrameParser,
@@ -45,6 +47,14 @@ class LegacyRefused(WebSocketError, Forbidden):  # type: ignore[misc]  # no type
 
     def __init__(self) -> None:
         Forbidden.__init__(self, "this WebSocket was refused")
+
+
+class LegacyClosed(WebSocketError, BadRequest):  # type: ignore[misc]  # no types
+    """The client has left, or was closed before; see `LegacyRefused`."""
+
+    def __init__(self, text: str) -> None:
+        BadRequest.__init__(self, text)
+        self.args = (text,)
 
 
 class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has no types
@@ -122,6 +132,15 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
             return False
         return True
 
+    def send(self, message: Any, binary: bool | None = None) -> None:
+        """Send a text or binary message.
+
+        Raises:
+            WebSocketError: it is closed, or the client is gone.
+        """
+        is_binary = not isinstance(message, str) if binary is None else binary
+        self.send_frame(message, OP_BINARY if is_binary else OP_TEXT)
+
     def send_frame(self, message: Any, opcode: int) -> None:
         """Send one frame; from several greenlets, one after the other.
 
@@ -146,7 +165,7 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
 
     def _require_open(self) -> None:
         if self.closed:
-            raise WebSocketError(MSG_ALREADY_CLOSED)
+            raise LegacyClosed(MSG_ALREADY_CLOSED)
         if not self.is_upgraded:
             self._upgrade()
             self.is_upgraded = True
@@ -156,4 +175,4 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
             with self._lock:
                 self.handler.socket.sendall(data)
         except OSError:
-            raise WebSocketError(MSG_SOCKET_DEAD) from None
+            raise LegacyClosed(MSG_SOCKET_DEAD) from None

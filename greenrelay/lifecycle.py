@@ -19,9 +19,10 @@ from greenlet import greenlet
 
 from greenrelay.channel import ChannelClosed
 from greenrelay.logs import log_soon
-from greenrelay.mailbox import Mailbox, Turn
+from greenrelay.mailbox import Mailbox
 from greenrelay.message import Cancel, Exit, LinkDown
 from greenrelay.pid import PID
+from greenrelay.waiter import Turn
 from greenrelay.wire import CANCELLED, KILLED, NORMAL
 
 log = logging.getLogger("greenrelay.process")
@@ -100,8 +101,9 @@ class Process:
         self.node: Any = None
         """The node it lives on; set by the node."""
         mailbox.owner = self.greenlet
-        mailbox.turn = turn
-        mailbox.refresh()
+        if turn is not None:
+            mailbox.turn = turn
+            mailbox.refresh()
 
     def __repr__(self) -> str:
         return f"<Process {self.pid} {getattr(self._function, '__qualname__', self._function)}>"
@@ -135,7 +137,7 @@ class Process:
             self.mailbox.close()
 
     def kill(self, reason: str = KILLED) -> None:
-        """Force it to end soon, with the reason of the first kill.
+        """Force it to end soon, with the reason of the first kill; it takes no more messages.
 
         Another kill interrupts a `finally` that waits. A process that kills itself goes on
         until it waits, or until `meet_doom()`.
@@ -143,8 +145,7 @@ class Process:
         if self.has_ended:
             return
         if self.mailbox.doom is None:
-            self.mailbox.doom = ProcessExit(reason)
-            self.mailbox.refresh()
+            self.mailbox.condemn(ProcessExit(reason))
         self.mailbox.has_met_doom = False
         gevent.get_hub().loop.run_callback(self._throw)
 

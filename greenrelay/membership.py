@@ -7,6 +7,7 @@ two targets no client message is lost or seen twice, because moving is one step.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import simplejson
@@ -139,7 +140,7 @@ class Member:
                 payload = simplejson.loads(payload)
             except ValueError as error:
                 raise ConfigurationError(f"control is no JSON: {error}") from None
-        if not isinstance(payload, dict):
+        if not isinstance(payload, Mapping):
             raise ConfigurationError(f"control takes a mapping of fields, got {payload!r:.80}")
         config = dataclasses.replace(self.config, **parse_fields(payload, self.KIND))
         if config.target_pid != self.config.target_pid:

@@ -27,7 +27,9 @@ def send(dest: str, topic: str, payload: Any = None) -> bool:
         payload: any object; on one node it is handed over as it is, not copied.
 
     Returns:
-        `True`, or `False` when nobody lives at `dest`.
+        `True`: it is in the mailbox. `False`: nobody lives at `dest`, or it has been told to
+        end and takes nothing more. A process may end before it comes to what is in its
+        mailbox; who has to know uses `call()`, or a monitor.
 
     Raises:
         NameNotRegistered: `dest` is a name that nobody holds.
@@ -152,8 +154,8 @@ def select(
     if not channels:
         raise ValueError("select() takes at least one channel: select(inbox, events)")
     for channel in channels:
-        if not isinstance(channel, Channel):
-            raise TypeError(f"select() takes channels like process.inbox(), got {channel!r}")
-        if channel.mailbox is not mailbox:
+        if getattr(channel, "mailbox", None) is not mailbox:
+            if not isinstance(channel, Channel):
+                raise TypeError(f"select() takes channels like process.inbox(), got {channel!r}")
             channel.mailbox.check_owner()
     return mailbox.take(channels, timeout)

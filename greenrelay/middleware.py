@@ -28,19 +28,22 @@ from greenrelay.current import default_node, on_node
 from greenrelay.direct import STREAM_KEY, DirectStream
 from greenrelay.errors import ConfigurationError, RefusedError
 from greenrelay.frames import encode_close
-from greenrelay.handshake import Headers, is_upgrade
-from greenrelay.hijack import Taken, adopt, find_upgraded, take
-from greenrelay.mailbox import Turn
+from greenrelay.handshake import Headers, is_upgrade, refusal_body, refusal_headers
+from greenrelay.hijack import Taken, adopt, find_upgraded, is_client_gone, take
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
 from greenrelay.routers import Router, Rule, default_router, find_router, load_routers
 from greenrelay.session import Session
+from greenrelay.waiter import Turn
 from greenrelay.wire import DRAIN_SECONDS, SSE_RELAY_HEADER, WS_RELAY_HEADER
 
 log = logging.getLogger("greenrelay.relay")
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+MISCONFIGURED_KEY = "greenrelay.misconfigured"
+"""Set where a view has asked for a relay with fields that are none."""
 
 _RELAY_HEADERS = {name.lower(): name for name in (WS_RELAY_HEADER, SSE_RELAY_HEADER)}
 
@@ -107,9 +110,10 @@ class RelayMiddleware:
         with on_node(self.node, self.make_turn) as spawned:
             body = self.app(environ, answer.start)
             if answer.status is None and not stream.is_open:
-                body = _start_body(
-                    body, answer
-                )  # an app may call start_response only when it is iterated
+                # An app may call start_response only when it is iterated.
+                body = _start_body(body, answer)
+        if environ.get(MISCONFIGURED_KEY):
+            self._cancel_orphans(spawned)
         if answer.relay is None and not stream.is_open:
             return body
         close = getattr(body, "close", None)
@@ -159,10 +163,13 @@ class RelayMiddleware:
         else:
             try:
                 taken = take(environ, start_response, status)
-            except BaseException:  # the rest of a body may be malformed, or break off
+            except BaseException as error:  # the rest of a body may be malformed, or break off
                 self._admission.withdraw(session)
                 self._cancel_orphan(answer.relay[1], spawned)
-                raise
+                if not isinstance(error, OSError) or not is_client_gone(environ):
+                    raise
+                log.info("%s: the client left in the middle of it", environ.get("PATH_INFO"))
+                return ()
             connect(taken.sock)
             _begin(session, taken)
             if taken.must_stop:
@@ -177,10 +184,15 @@ class RelayMiddleware:
             target = PID.parse(simplejson.loads(header)["target_pid"])
         except (ValueError, LookupError, TypeError):  # no target, so no orphan
             return
-        if target in spawned and not any(
-            isinstance(watcher, Session) for watcher in self.node.topology.watchers(target)
-        ):
-            self.node.cancel(target, reason="relay refused")
+        if target in spawned:
+            self._cancel_orphans([target])
+
+    def _cancel_orphans(self, spawned: list[PID]) -> None:
+        """Cancel processes that nobody is connected to."""
+        for pid in spawned:
+            watchers = self.node.topology.watchers(pid)
+            if not any(isinstance(watcher, Session) for watcher in watchers):
+                self.node.cancel(pid, reason="relay refused")
 
 
 def _begin(session: Session, taken: Taken) -> None:
@@ -202,12 +214,7 @@ def refuse(
         upgraded.handler.socket.sendall(encode_close(refusal.close_code, refusal.body))
         adopt(upgraded)
         return ()
-    body = (refusal.body + "\n").encode()
-    headers = [
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(body))),
-        *refusal.headers,
-    ]
+    body, headers = refusal_body(refusal), refusal_headers(refusal)
     if not refusal.body:  # the HEAD of an event stream, whose own headers are all there
         headers = list(refusal.headers)
     start_response(refusal.status, headers)

@@ -23,17 +23,17 @@ from greenrelay.errors import GreenRelayError, ProcessDown
 from greenrelay.groups import Groups
 from greenrelay.lifecycle import Process
 from greenrelay.logs import log_soon
-from greenrelay.mailbox import Mailbox, Turn
+from greenrelay.mailbox import Mailbox
 from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.registry import Registry, check_name
 from greenrelay.timers import Timer, Timers
 from greenrelay.topology import Topology, Watcher
+from greenrelay.waiter import Turn
 from greenrelay.wire import (
     HOST_PROCESS,
     KILLED,
     MAX_MAILBOX_MESSAGES,
-    NOCONNECTION,
     NOPROC,
     NORMAL,
 )
@@ -357,4 +357,5 @@ class Node:
         return True
 
     def _absence(self, pid: PID) -> str:
-        return NOPROC if pid.node == self.name else NOCONNECTION
+        # Without a cluster no other node has ever been there to be lost.
+        return NOPROC

@@ -10,6 +10,7 @@ randomness comes in through an argument.
 from __future__ import annotations
 
 import base64
+import functools
 import re
 
 from greenrelay.errors import InvalidPID
@@ -94,6 +95,7 @@ def _check_size(text: str) -> None:
         )
 
 
+@functools.lru_cache(maxsize=64)  # a node makes PIDs of few hosts, and all with its own name
 def _check_part(part: str, text: str) -> None:
     if not _PART.fullmatch(text):
         raise InvalidPID(

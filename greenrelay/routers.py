@@ -96,7 +96,8 @@ def find_router(routers: Sequence[Router], path: str) -> Router | None:
     Args:
         path: as `PATH_INFO` has it: UTF-8 bytes, each a character.
     """
-    path = path.encode("latin-1").decode("utf-8", "replace")
+    # Werkzeug routes "//private" as "/private": so must the rules that guard it.
+    path = "/" + path.encode("latin-1").decode("utf-8", "replace").lstrip("/")
     matching = [router for router in routers if router.matches(path)]
     return max(matching, key=lambda router: len(router.prefix), default=None)
 

@@ -15,7 +15,12 @@ import gevent.pywsgi
 import gevent.ssl
 
 from greenrelay.handler import RelayHandler
-from greenrelay.wire import HEAD_TIMEOUT_SECONDS, KEEP_ALIVE_SECONDS
+from greenrelay.wire import (
+    CLOSE_SERVICE_RESTART,
+    HEAD_TIMEOUT_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    SHUTDOWN,
+)
 
 log = logging.getLogger("greenrelay.server")
 
@@ -56,6 +61,8 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         super().__init__(listener, application, **kwargs)
         self.head_timeout = head_timeout
         self.keep_alive = keep_alive
+        self.clients: dict[Any, Any] = {}
+        """Connections that a view serves as `wsgi.websocket`; gevent-websocket's name."""
         self.idle: dict[Any, gevent.Timeout] = {}
         """Greenlets that wait for a client's request, and what ends their waiting."""
 
@@ -63,6 +70,8 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         """Close the listener and idle connections; wait for requests under way, then end them."""
         self.close()
         gevent.get_hub().loop.run_callback(self._end_idle)
+        for client in tuple(self.clients.values()):
+            gevent.spawn(client.ws.close, CLOSE_SERVICE_RESTART, SHUTDOWN)
         super().stop(timeout)
 
     def _end_idle(self) -> None:

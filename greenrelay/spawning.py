@@ -14,9 +14,9 @@ from greenrelay.current import (
     require_process,
 )
 from greenrelay.lifecycle import ProcessExit
-from greenrelay.mailbox import Turn
 from greenrelay.node import Node
 from greenrelay.pid import PID
+from greenrelay.waiter import Turn
 from greenrelay.wire import HOST_PROCESS, NORMAL
 
 

@@ -9,6 +9,7 @@ names one. The client says nothing; that it has left shows in its socket, at onc
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any, Final
 
 from greenrelay.config import EVENT_STREAM, RelayConfig
@@ -147,7 +148,7 @@ class EventStreamSession(Session):
         if topic == SSE_CONTROL:
             self.control(payload)
         elif topic == SSE_CLOSE:
-            reason = payload.get("reason") if isinstance(payload, dict) else payload
+            reason = payload.get("reason") if isinstance(payload, Mapping) else payload
             if reason is not None and not isinstance(reason, str):
                 raise TypeError(f"sse.close takes a reason, or none, got {payload!r:.80}")
             self.close(Goodbye(NORMAL, CLOSE_NORMAL, reason or ""))

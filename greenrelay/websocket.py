@@ -3,7 +3,7 @@
     client frame ─► on_bytes ─► Message(message_topic, str | bytes) ─► target
     target       ─► deliver  ─► ws.send, ws.close, ws.control, or {"topic", "data"} ─► frame
 
-How it can end stands in `session.GOODBYES`, and what only a WebSocket knows below.
+How it can end stands in `goodbyes`, and what only a WebSocket knows below.
 """
 
 from __future__ import annotations

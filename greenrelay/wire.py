@@ -41,7 +41,7 @@ HOST_PROCESS: Final = "proc"
 HOST_WEBSOCKET: Final = "ws"
 HOST_EVENT_STREAM: Final = "sse"
 
-# Exit reasons. The first six are Erlang's; the rest name how a connection can end.
+# Exit reasons. The first five are Erlang's; the rest say who asked, or how a connection ended.
 NORMAL: Final = "normal"
 SHUTDOWN: Final = "shutdown"
 KILLED: Final = "killed"

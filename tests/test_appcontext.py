@@ -1,5 +1,7 @@
 """A Flask app context around each message of a process (§2.7)."""
 
+from functools import partial
+
 import gevent
 import pytest
 from flask import Flask, appcontext_pushed, current_app, g, has_app_context, request
@@ -112,6 +114,7 @@ def test_process_may_be_started_without_a_request(shop):
 def test_view_may_use_the_extension_s_spawn(shop):
     """§2.7"""
     assert shop.visit(lambda: spawn_and_ask(shop.relay.spawn)) == "shop"
+    assert shop.visit(lambda: spawn_and_ask(partial(shop.relay.spawn, app=current_app))) == "shop"
 
 
 def test_plain_process_may_start_one_in_an_app(shop, in_process):
@@ -151,6 +154,14 @@ def test_spawn_without_an_app_says_how_to_name_it(shop):
 def test_spawn_in_an_app_without_relays_says_what_is_missing(shop):
     with pytest.raises(ConfigurationError, match=r"'bare' has no GreenRelay; call GreenRelay\(app"):
         shop.relay.spawn(idle, app=Flask("bare"))
+
+
+@pytest.mark.parametrize("is_ours", [True, False], ids=["relay.spawn", "process.spawn"])
+def test_target_of_a_refused_relay_is_cancelled(node, shop, is_ours):
+    """§3.2: however the view has spawned it; this request is no upgrade."""
+    spawn = shop.relay.spawn if is_ours else process.spawn
+    shop.visit(lambda: shop.relay.websocket(spawn(idle, name="target")))
+    wait_until(lambda: not process.is_alive("target"))
 
 
 # -- a context for each message ----------------------------------------------------------
@@ -255,11 +266,10 @@ def test_process_may_push_a_context_of_its_own(shop, observer):
                 seen.append(g.name)
 
     pid = shop.spawn(legacy)
-    for _ in range(2):
-        process.send(pid, "message")
+    process.send(pid, "message")
     process.cancel(pid)
     assert observer.reason_of(pid) == "cancelled"
-    assert (seen, shop.teardowns) == (["mine"] * 2, ["mine", "-"])
+    assert (seen, shop.teardowns) == (["mine"], ["mine", "-"])
 
 
 # -- ends --------------------------------------------------------------------------------

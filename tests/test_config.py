@@ -318,7 +318,6 @@ def test_fields_of_an_event_stream_are_taken(field, value, inner):
 
 
 STREAM_BAD = [
-    ("target_pid", None, "'target_pid': a PID is a str"),
     ("target_pid", " ", "'target_pid': ' ' is not of the form host@node/id"),
     ("message_topic", "", "'message_topic': a topic is a string that is not empty"),
     ("hard_timeout", 3600, "'hard_timeout': a duration is a string"),

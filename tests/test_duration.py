@@ -36,7 +36,6 @@ BAD = {
     " ": "no duration",
     "s": "no duration",
     "30": "no duration",
-    "0": "no duration",
     "30 s": "no duration",
     " 30s": "no duration",
     "30s ": "no duration",

@@ -230,18 +230,19 @@ def test_first_kill_gives_the_reason(node, observer):
     assert observer.reason_of(pid) == "first"
 
 
+def tidy_up(wait, notes, act=lambda: gevent.sleep(0.02)):
+    """Wait, and note that all of the `finally` has run."""
+    try:
+        wait()
+    finally:
+        act()
+        notes.append("tidied up")
+
+
 def test_kill_that_is_met_early_leaves_the_cleanup_alone(node, observer):
     """It was woken by a message and told by its mailbox, before the kill reached it."""
     notes = []
-
-    def victim():
-        try:
-            receive_forever()
-        finally:
-            gevent.sleep(0.01)
-            notes.append("tidied up")
-
-    pid = node.spawn(victim)
+    pid = node.spawn(tidy_up, (receive_forever, notes))
     gevent.sleep(0)
     node.send(pid, "wake up")
     node.terminate(pid)
@@ -251,24 +252,24 @@ def test_kill_that_is_met_early_leaves_the_cleanup_alone(node, observer):
 
 def test_death_of_a_link_leaves_a_cleanup_alone(node):
     """§2.5"""
-    notes = []
-    other = node.spawn(idle)
-
-    def victim():
-        process.link(other)
-        try:
-            sleep()
-        finally:
-            gevent.sleep(0.02)
-            notes.append("tidied up")
-
-    pid = node.spawn(victim)
-    gevent.sleep(0)
-    node.terminate(pid)
-    gevent.sleep(0)
-    node.terminate(other)
+    notes, other = [], node.spawn(idle)
+    pid = node.spawn(tidy_up, (lambda: (process.link(other), sleep()), notes))
+    for each in (pid, other):
+        gevent.sleep(0)
+        node.terminate(each)
     wait_until(lambda: not node.is_alive(pid))
     assert notes == ["tidied up"]
+
+
+def test_cleanup_of_a_killed_process_may_end_others(node, observer):
+    """§2.5: its own end has been raised, and is not raised again."""
+    notes, other = [], node.spawn(idle)
+    pid = node.spawn(tidy_up, (sleep, notes, lambda: process.terminate(other)))
+    gevent.sleep(0)
+    node.terminate(pid)
+    assert observer.reason_of(pid) == "killed"
+    assert notes == ["tidied up"]
+    assert not node.is_alive(other)
 
 
 def test_second_kill_interrupts_a_cleanup(node, observer):
@@ -306,7 +307,7 @@ def loop_around_a_loop(stop):
 @pytest.fixture
 def stop(monkeypatch):
     """What the stubborn are told in the end, so that their greenlets go."""
-    monkeypatch.setattr("greenrelay.mailbox.REFUSAL_SECONDS", 0.01)
+    monkeypatch.setattr("greenrelay.waiter.REFUSAL_SECONDS", 0.01)
     stop = []
     yield stop
     stop.append(True)
@@ -321,6 +322,14 @@ def test_process_that_swallows_its_end_is_given_up(node, observer, stop, functio
     getattr(node, end)(pid)
     assert observer.reason_of(pid) == reason
     assert not node.is_alive(pid)
+
+
+def test_loop_around_a_loop_comes_to_an_end(node, stop):
+    """§2.5: it has no handler that could swallow anything."""
+    pid = node.spawn(loop_around_a_loop, (stop,))
+    greenlet = node.find(pid).greenlet
+    node.cancel(pid)
+    wait_until(lambda: greenlet.dead)
 
 
 def test_giving_up_a_process_is_logged(node, observer, stop, caplog):

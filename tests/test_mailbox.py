@@ -3,8 +3,8 @@
 import time
 
 import gevent
+import greenlet
 import pytest
-from greenlet import getcurrent
 
 from greenrelay.channel import ChannelClosed
 from greenrelay.errors import NotAProcess
@@ -22,7 +22,7 @@ def mailbox():
 
 
 def own(mailbox):
-    mailbox.owner = getcurrent()
+    mailbox.owner = greenlet.getcurrent()
     return mailbox
 
 
@@ -87,7 +87,7 @@ def test_time_out_of_somebody_else_passes_through_receive(mailbox):
 
 
 def test_late_wake_up_disturbs_no_other_wait(mailbox):
-    owner = getcurrent()
+    owner = greenlet.getcurrent()
 
     def interrupt():
         mailbox.put(Message("a"))  # the wake-up is on its way now
@@ -205,10 +205,14 @@ def test_any_of_the_channels_wakes_the_owner(mailbox, index):
 
 
 def test_other_messages_do_not_wake_the_owner(mailbox):
-    channel = mailbox.listen("a")
+    channel, switches = mailbox.listen("a"), []
+    mailbox.inbox.receive(timeout=0.001)  # it did wait for the others once
     soon(mailbox.put, Message("b"))
+    before = greenlet.gettrace()
+    greenlet.settrace(lambda event, ends: switches.append(ends[1] is mailbox.owner))
     assert channel.receive(timeout=0.01) is None
-    assert drain(mailbox.inbox) == ["b"]
+    greenlet.settrace(before)
+    assert switches.count(True) == 1  # for the time-out
 
 
 def test_events_wait_before_anybody_asks_for_them(mailbox):
@@ -278,21 +282,37 @@ def test_cancel_that_came_too_early_is_an_event(mailbox):
     assert mailbox.open_events().receive(timeout=0) is None
 
 
+def test_inbox_is_open_again_for_who_decides_on_its_cancel(mailbox):
+    """§2.5"""
+    channel = mailbox.listen("a")
+    mailbox.cancellation = Cancel(None, None, at=0.0)
+    mailbox.close()
+    mailbox.open_events()
+    assert fill(mailbox, "ab") == [True, True]
+    assert (drain(channel), drain(mailbox.inbox)) == (["a"], ["b"])
+
+
 def test_cancel_that_was_noticed_is_no_event(mailbox):
     """§2.5: its loop has ended, which is how it was told."""
     mailbox.cancellation = Cancel(None, "why", at=0.0)
     mailbox.close()
     assert list(mailbox.inbox) == []
     assert mailbox.open_events().receive(timeout=0) is None
+    assert mailbox.is_closed
 
 
 def test_doom_is_raised_by_every_take(mailbox):
     fill(mailbox, "a")
-    mailbox.doom = KeyError("doom")
-    mailbox.refresh()
+    mailbox.condemn(KeyError("doom"))
     for _ in range(2):
         with pytest.raises(KeyError, match="doom"):
             mailbox.inbox.receive()
+
+
+def test_condemned_mailbox_takes_no_message(mailbox):
+    """§2.1: nobody will read it, and `send` says so."""
+    mailbox.condemn(KeyError("doom"))
+    assert fill(mailbox, "a") == [False]
 
 
 # -- marks (§8) --------------------------------------------------------------------------

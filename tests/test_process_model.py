@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import gevent
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -160,10 +161,10 @@ class World:
             gevent.sleep(0)
 
     def tell(self, actor, topic, *payload):
-        """Send a message; it is taken as long as the inbox is open."""
+        """Send a message; it is taken until the process is told to end."""
         self.sent += 1
         payload = (self.sent, *payload)
-        is_taken = not actor.ended and not actor.is_closed
+        is_taken = not (actor.ended or actor.is_closed or actor.doom)
         if is_taken:
             actor.accepted.append(payload)
         assert process.send(actor.pid, topic, payload) == is_taken
@@ -207,6 +208,7 @@ class World:
     def watch_events(self, actor, other, pause, word):
         if not actor.has_events and actor.early_cancel:
             actor.events.append(actor.early_cancel)
+            actor.is_closed = False
         actor.has_events = True
         process.events()
 
@@ -237,12 +239,12 @@ class World:
 
     def register(self, actor, other, pause, word):
         name = NAMES[pause % 2]
-        try:
+        if self.holder(name) in (None, actor):
             process.registry.register(name)
-        except NameTaken as error:
-            assert error.holder == self.holder(name).pid != actor.pid
-        else:
             actor.names.add(name)
+        else:
+            with pytest.raises(NameTaken, match=self.holder(name).pid):
+                process.registry.register(name)
 
     def join(self, actor, other, pause, word):
         actor.groups.add(word)
@@ -281,7 +283,9 @@ class World:
         assert node.groups.groups(pid) == actor.groups
 
     def check_mailbox(self, actor):
-        events = self.node.find(actor.pid).mailbox.events.items
+        living = self.node.find(actor.pid)
+        assert (living.monitors or set()) == set(actor.monitors)
+        events = living.mailbox.events.items
         got = [(e.kind, e.sender, e.reason, getattr(e, "ref", None)) for e in events]
         assert got == actor.events
 

@@ -182,17 +182,18 @@ def test_several_that_fail_at_once_are_all_there_again(troupe, observer, strateg
     assert time.monotonic() - before < 2
 
 
+def stop_slowly():
+    """Take a moment to end, in which another child fails."""
+    idle()
+    process.send("two", "do", lambda: 1 / 0)
+    gevent.sleep(0.02)
+
+
 def test_child_that_fails_while_another_is_stopped_costs_no_time(troupe):
-    """one stops slowly; meanwhile two, which is to be stopped next, fails by itself."""
-
-    def slow():
-        idle()
-        process.send("two", "do", lambda: 1 / 0)
-        gevent.sleep(0.02)
-
-    children = [troupe.child("one"), troupe.child("two"), Child(slow, name="slow")]
+    """two fails by itself just before it would have been stopped."""
+    children = [troupe.child("one"), troupe.child("two"), Child(stop_slowly, name="slow")]
     supervisor = Supervisor(children, strategy="one_for_all").start()
-    wait_until(lambda: process.registry.lookup("slow"))
+    wait_until(lambda: process.is_alive("slow"))
     before = time.monotonic()
     troupe.tell("one")
     wait_until(lambda: troupe.notes.count("+two") == 2)

@@ -56,9 +56,9 @@ def test_cancel_says_whether_it_was_in_time(timers):
 
 def test_cancelled_timers_do_not_pile_up(timers):
     """A process that sets a time-out for each message, and mostly does not need it."""
-    for _ in range(100):
-        timers.start(60, "x", int).cancel()
-    assert len(timers) == 0
+    for number in range(100):
+        timers.start(60, f"x{number}", int).cancel()
+    assert (len(timers), timers._waiting) == (0, {})
 
 
 def test_timer_counts_from_now(timers):

@@ -176,6 +176,15 @@ def test_rule(node, script, reasons, news):
     assert (cast.reasons, cast.news()) == (reasons, news)
 
 
+def test_process_that_links_the_dead_goes_no_further(node, observer):
+    """§2.4: as if that one had died just then."""
+    notes, dead = [], node.spawn(crash)
+    observer.reason_of(dead)
+    pid = node.spawn(lambda: (process.link(dead), notes.append("further")))
+    assert observer.reason_of(pid) == "noproc"
+    assert notes == []
+
+
 # -- refs (§2.3) -------------------------------------------------------------------------
 
 
@@ -191,6 +200,17 @@ def test_each_exit_answers_one_monitor(node, in_process):
     refs, answered = in_process(body)
     assert answered == refs
     assert len(set(refs)) == 3
+
+
+def test_monitor_that_has_fired_is_forgotten(in_process):
+    """A room that watches its guests does not remember all that ever were."""
+
+    def body():
+        process.spawn(crash, monitor=True)
+        process.events().receive()
+        return process.info(process.pid())["monitors"]
+
+    assert in_process(body) == []
 
 
 @pytest.mark.parametrize("has_ended", [False, True], ids=["before the end", "queued"])
@@ -322,13 +342,13 @@ def tidy():
     ("moment", "reason", "is_taken"),
     [
         (when_it_runs, "killed", True),
-        (when_it_is_killed, "killed", True),
-        (when_it_tidies_up, "killed", True),
+        (when_it_is_killed, "killed", False),
+        (when_it_tidies_up, "killed", False),
         (when_it_is_gone, "noproc", False),
     ],
 )
 def test_whenever_it_is_set_a_monitor_brings_one_exit(in_process, moment, reason, is_taken):
-    """§2.3; and a message is taken as long as there is a process, even one that won't read it."""
+    """§2.3; and a message is taken until the process is told to end."""
 
     def body():
         pid, sent = process.spawn(tidy), []

@@ -13,14 +13,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import relay
+from benchmarks import processes, relay
 from benchmarks.environment import ROOT, EnvironmentBroken, Workbench
 from benchmarks.machine import Cores, describe_machine, pick_cores, raise_descriptor_limit
 from benchmarks.report import make_record, make_report
 from benchmarks.runner import Results, measure_suite
 from benchmarks.suite import Settings, Suite
 
-SUITES: tuple[Suite, ...] = (relay.SUITE,)
+SUITES: tuple[Suite, ...] = (relay.SUITE, processes.SUITE)
 DESCRIPTORS = relay.IDLE_CONNECTIONS + 200  # of one side
 QUICK = Settings(rounds=1, warmup_seconds=0.2, seconds=0.5, settle_seconds=1.0)
 

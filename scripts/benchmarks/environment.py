@@ -83,7 +83,7 @@ class Workbench:
 
     def try_import(self, contender: Contender) -> str | None:
         """Return None, or the import error."""
-        return run_quietly([self.python, "-c", f"import {', '.join(contender.modules)}"], 60)
+        return run_quietly([self.python, "-I", "-c", f"import {', '.join(contender.modules)}"], 60)
 
     def find_versions(self, packages: Sequence[str]) -> dict[str, str]:
         """Return {package: version} of those that are installed."""

@@ -87,18 +87,18 @@ def measure_rate(bench: Workbench, contender: Contender, **options: Any) -> Samp
     )
 
 
-def measure_memory(bench: Workbench, contender: Contender) -> Sample:
+def measure_memory(bench: Workbench, contender: Contender, **options: Any) -> Sample:
     """Return the KB by which a server grows with each idle connection."""
     with serving(bench, contender) as (server, port):
-        with start_load(bench, server, port, mode="idle", connections=WARMING_CONNECTIONS) as load:
+        few = {**options, "connections": WARMING_CONNECTIONS}
+        with start_load(bench, server, port, **few) as load:
             load.read_line(load_seconds(bench))
             load.close_input(GRACE_SECONDS)
         time.sleep(bench.settings.settle_seconds)
         before = read_resident_kb(server.pid)
         deadline = load_seconds(bench) + bench.settings.settle_seconds
-        with start_load(
-            bench, server, port, mode="idle", connections=IDLE_CONNECTIONS, deadline=deadline
-        ) as load:
+        many = {**options, "connections": IDLE_CONNECTIONS, "deadline": deadline}
+        with start_load(bench, server, port, **many) as load:
             load.read_line(deadline)
             time.sleep(bench.settings.settle_seconds)
             after = read_resident_kb(server.pid)
@@ -112,8 +112,11 @@ def echo(size: int) -> Any:
 
 fanout = partial(measure_rate, mode="fanout", path="/fan", connections=1_000, size=64)
 connect = partial(measure_rate, mode="connect", path="/ws", connections=32)
+memory = partial(measure_memory, mode="idle", path="/ws")
+streams = partial(measure_memory, mode="streams", path="/events")
 
 NO_VIEW = {"connect": "its own handshake, no Flask view"}
+WEBSOCKETS = ("echo32", "echo1k", "echo64k", "fanout", "memory", "connect")
 
 CONTENDERS = (
     Contender(
@@ -137,6 +140,7 @@ CONTENDERS = (
         program=SERVERS / "serve_gevent_websocket.py",
         packages=("gevent", "gevent-websocket", "Flask"),
         modules=("gevent", "geventwebsocket.handler", "flask"),
+        tests=WEBSOCKETS,
     ),
     Contender(
         name="flask-sock",
@@ -144,6 +148,15 @@ CONTENDERS = (
         program=SERVERS / "serve_flask_sock.py",
         packages=("gevent", "flask-sock"),
         modules=("gevent", "flask_sock"),
+        tests=WEBSOCKETS,
+    ),
+    Contender(
+        name="flask",
+        title="Flask on pywsgi",
+        program=SERVERS / "serve_flask.py",
+        packages=("gevent", "Flask"),
+        modules=("gevent", "flask"),
+        tests=("streams",),
     ),
     Contender(
         name="aiohttp",
@@ -160,6 +173,7 @@ CONTENDERS = (
         packages=("picows",),
         modules=("picows",),
         optional=("uvloop",),
+        tests=WEBSOCKETS,
         marks=NO_VIEW,
     ),
     Contender(
@@ -168,6 +182,7 @@ CONTENDERS = (
         program=SERVERS / "serve_websockets.py",
         packages=("websockets",),
         modules=("websockets.asyncio.server",),
+        tests=WEBSOCKETS,
         marks=NO_VIEW,
     ),
 )
@@ -183,7 +198,8 @@ SUITE = Suite(
         Benchmark("echo1k", "echo 1 KB", "msg/s", echo(1024)),
         Benchmark("echo64k", "echo 64 KB", "msg/s", echo(65536)),
         Benchmark("fanout", "to 1,000 clients", "deliveries/s", fanout),
-        Benchmark("memory", "idle", "KB/connection", measure_memory, is_lower_better=True),
+        Benchmark("memory", "idle", "KB/connection", memory, is_lower_better=True),
+        Benchmark("streams", "idle streams", "KB/stream", streams, is_lower_better=True),
         Benchmark("connect", "connect", "connections/s", connect),
     ),
     aims=(
@@ -195,8 +211,9 @@ SUITE = Suite(
         *(
             Aim("fanout", 1, peer.name)
             for peer in CONTENDERS
-            if peer.name not in ("hub", "greenrelay")
+            if peer.name not in ("hub", "greenrelay", "flask")
         ),
         Aim("memory", 2),
+        Aim("streams", 2),
     ),
 )

@@ -41,6 +41,8 @@ def measure_suite(bench: Workbench, results: Results) -> None:
     for number in range(1, bench.settings.rounds + 1):
         for benchmark in results.benchmarks:
             for contender in running:
+                if contender.tests is not None and benchmark.name not in contender.tests:
+                    continue
                 label = f"{number}/{bench.settings.rounds} {benchmark.name:8} {contender.name:16}"
                 print(label, end=" ", file=sys.stderr, flush=True)
                 print(measure_once(bench, results, benchmark, contender), file=sys.stderr)

@@ -26,6 +26,8 @@ class Contender:
     """What must be importable for it to run."""
     optional: tuple[str, ...] = ()
     """Packages it runs faster with, but also without."""
+    tests: tuple[str, ...] | None = None
+    """Names of the benchmarks that it can be measured in; None: all of the suite."""
     marks: dict[str, str] = field(default_factory=dict)
     """Benchmark name → what is different in its number there."""
 

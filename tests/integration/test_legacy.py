@@ -6,12 +6,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import gevent
 import pytest
 from flask import Flask, request
 from gevent.pywsgi import WSGIServer
 from geventwebsocket.handler import WebSocketHandler
 
-from greenrelay import GreenRelay, process
+from greenrelay import GreenRelay, RelayMiddleware, process
 from greenrelay.node import Node
 from greenrelay.testing import ConnectionClosed, UpgradeRefused, WebSocketClient, wait_until
 
@@ -39,6 +40,14 @@ def app(node: Node) -> Flask:
         while (message := websocket.receive()) is not None:
             websocket.send(message)
         return "dropped"
+
+    @app.get("/shouting")
+    def shouting() -> None:
+        websocket = request.environ["wsgi.websocket"]
+        websocket.receive()
+        while True:
+            websocket.send("!" * 1000)
+            gevent.sleep(0.001)
 
     @app.get("/greeted")
     def greeted() -> Any:
@@ -114,6 +123,62 @@ def test_a_legacy_view_refuses_foreign_origins_without_a_traceback(
         relay_server(app).connect_ws("/legacy", origin="https://evil.example")
     assert refused.value.status == 403
     assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_legacy_view_that_crashes_closes_with_1011(node: Node, relay_server: Any) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        raise ValueError(environ["wsgi.websocket"].receive())
+
+    with relay_server(RelayMiddleware(app, node=node)).connect_ws("/") as client:
+        client.send("crash")
+        assert client.wait_closed().code == 1011
+
+
+def test_a_stopping_server_closes_legacy_views_with_1012(app: Flask, relay_server: Any) -> None:
+    server = relay_server(app)
+    with server.connect_ws("/legacy") as client:
+        client.send("ready")
+        client.receive()
+        stopping = gevent.spawn(server.stop, 5.0)
+        assert client.wait_closed().code == 1012
+        client.close()
+        stopping.get(timeout=5)
+
+
+def test_a_refused_version_is_named(app: Flask, relay_server: Any) -> None:
+    """§3.2"""
+    with pytest.raises(UpgradeRefused) as refused:
+        relay_server(app).connect_ws("/legacy", headers={"Sec-WebSocket-Version": "8"})
+    assert refused.value.status == 426
+    assert refused.value.headers["Sec-WebSocket-Version"] == "13"
+
+
+def test_legacy_views_find_each_other_through_the_server(node: Node, relay_server: Any) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        websocket = environ["wsgi.websocket"]
+        while (message := websocket.receive()) is not None:
+            for client in websocket.handler.server.clients.values():
+                client.ws.send(message)
+        return []
+
+    server = relay_server(RelayMiddleware(app, node=node))
+    with server.connect_ws("/") as one, server.connect_ws("/") as other:
+        one.send("first")
+        assert one.receive() == "first"
+        assert other.receive() == "first"
+
+
+def test_a_client_that_vanished_costs_a_legacy_view_no_traceback(
+    app: Flask, relay_server: Any, caplog: pytest.LogCaptureFixture, capfd: Any
+) -> None:
+    server = relay_server(app)
+    client = server.connect_ws("/shouting")
+    client.send("go")
+    client.receive()
+    client.abort()
+    wait_until(lambda: not server.server.clients)
+    assert not [record for record in caplog.records if record.exc_info]
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_view_may_use_the_socket_and_then_relay_it(app: Flask, relay_server: Any) -> None:

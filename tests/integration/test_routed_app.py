@@ -186,6 +186,15 @@ def test_handshake_and_origin_are_checked_before_the_handler_runs(
     assert site.calls == []
 
 
+@pytest.mark.parametrize("slashes", ["/", "//", "///"])
+def test_a_router_guards_its_prefix_however_many_slashes_lead(node, relay_server, slashes):
+    """§6.2: Werkzeug routes "//ws/x" as "/ws/x", and so must the origin rule."""
+    open_to_all = {**entry("/", **{"wsrelay_allowed_origins": "*"}), "name": "all"}
+    server = relay_server(Site(node, open_to_all, entry("/ws")).app)
+    with pytest.raises(UpgradeRefused, match="403"):
+        server.connect_ws(f"{slashes}ws/x", origin=FOREIGN)
+
+
 def test_origins_of_each_relay_are_checked_for_its_own_requests(node, relay_server):
     """§6.2: under a prefix with both, an upgrade is judged by the WebSocket's origins."""
     options = {"wsrelay_allowed_origins": LISTED, "sserelay_allowed_origins": FOREIGN}

@@ -1,4 +1,4 @@
-/* One WebSocket connection of the load client (RFC 6455, the client's side). */
+/* One connection of the load client: a WebSocket (RFC 6455, the client's side) or an event stream. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,6 +16,12 @@
 static const unsigned char MASK[4] = {0x37, 0xfa, 0x21, 0x3d}; /* RFC 6455 §5.7's example */
 static const char KEY[] = "dGhlIHNhbXBsZSBub25jZQ==";          /* and §1.3's, with its answer */
 static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+static const char UPGRADE_REQUEST[] = /* path, port, key */
+    "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n";
+static const char STREAM_REQUEST[] = /* the same without the key */
+    "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: text/event-stream\r\n\r\n";
 
 enum { LONG_MESSAGE = 4096 }; /* from here on a copy costs more than a call */
 static unsigned char received[256 * 1024];
@@ -65,10 +71,7 @@ static void send_request(struct connection *connection) {
     getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error)
         fail("connect: %s", strerror(error));
-    int length = snprintf(request, sizeof request,
-                          "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\n"
-                          "Connection: Upgrade\r\nSec-WebSocket-Key: %s\r\n"
-                          "Sec-WebSocket-Version: 13\r\n\r\n",
+    int length = snprintf(request, sizeof request, load.plan->is_stream ? STREAM_REQUEST : UPGRADE_REQUEST,
                           load.path, load.port, KEY);
     if (send(connection->fd, request, length, MSG_NOSIGNAL) != length)
         fail("connection %u: the request does not fit its socket", connection->number);
@@ -239,7 +242,13 @@ static void feed(struct connection *connection, const unsigned char *data, size_
     }
 }
 
-/* Gather the response; it has to be a 101 with the right answer to our key. */
+static int is_as_asked(const char *response) {
+    if (load.plan->is_stream)
+        return !strncmp(response, "HTTP/1.1 200 ", 13) && strstr(response, "text/event-stream");
+    return !strncmp(response, "HTTP/1.1 101 ", 13) && strstr(response, ACCEPT);
+}
+
+/* Gather the response; it has to be a 101 with the right answer to our key, or a stream's 200. */
 static void feed_response(struct connection *connection, const unsigned char *data, size_t size) {
     if (connection->in_bytes + size >= sizeof connection->in)
         fail("connection %u: the response's head is too long", connection->number);
@@ -249,15 +258,16 @@ static void feed_response(struct connection *connection, const unsigned char *da
     char *end = strstr((char *)connection->in, "\r\n\r\n");
     if (!end)
         return;
-    if (strncmp((char *)connection->in, "HTTP/1.1 101 ", 13) || !strstr((char *)connection->in, ACCEPT))
-        fail("connection %u: no upgrade, but: %.60s", connection->number, connection->in);
+    if (!is_as_asked((char *)connection->in))
+        fail("connection %u: refused: %.60s", connection->number, connection->in);
     size_t early = connection->in_bytes - (end + 4 - (char *)connection->in);
     connection->in_bytes = 0;
     connection->state = OPEN;
     load.open++;
     if (load.plan->on_open)
         load.plan->on_open(connection);
-    feed(connection, data + size - early, early);
+    if (!load.plan->is_stream)
+        feed(connection, data + size - early, early);
 }
 
 /* Of a long message only the head and the tag are read; the rest is thrown away in
@@ -274,7 +284,7 @@ static void read_some(struct connection *connection) {
         lose_connection(connection, got < 0 ? strerror(errno) : "the server closed it");
     else if (connection->state == UPGRADING)
         feed_response(connection, received, got);
-    else
+    else if (!load.plan->is_stream) /* nobody looks at what an event stream says */
         feed(connection, received, got);
 }
 

@@ -1,4 +1,4 @@
-/* The load client of scripts/bench: many WebSocket connections from one thread.
+/* The load client of scripts/bench: many WebSockets, or event streams, from one thread.
  *
  * It has to be faster than every server it measures, so: one epoll, non-blocking
  * sockets, frames made ready before the run, payloads thrown away unread. Each
@@ -6,7 +6,7 @@
  * and every answer is checked to be the answer to what was asked.
  *
  *   connection.c  one connection: handshake, send a message, take frames apart
- *   modes.c       what is done with them: echo, fanout, idle, connect
+ *   modes.c       what is done with them: echo, fanout, idle, streams, connect
  *   main.c        options, the measured window, the one line of JSON at the end
  */
 #ifndef LOAD_H
@@ -19,7 +19,7 @@ enum {
     TAG_BYTES = 16,           /* message number and connection number, 8 hex digits each */
     MAX_FRAME_HEAD = 14,      /* RFC 6455 §5.2: 2 + 8 + 4 */
     MAX_CONTROL_BYTES = 125,  /* RFC 6455 §5.5 */
-    MAX_RESPONSE_HEAD = 2048, /* a 101 with all its headers */
+    MAX_RESPONSE_HEAD = 2048, /* a 101, or a stream's 200, with all its headers */
     MAX_OPENING = 64,         /* handshakes under way: below every server's listen backlog */
 };
 
@@ -50,6 +50,7 @@ struct connection {
 /* What a mode does when something happens; a NULL means nothing. */
 struct mode {
     const char *name;
+    int is_stream; /* a plain GET that is answered with 200 and never ends, instead of an upgrade */
     void (*on_open)(struct connection *);
     void (*on_message)(struct connection *);
     void (*on_end)(struct connection *); /* the server has ended what we asked it to end */

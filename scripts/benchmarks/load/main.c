@@ -145,7 +145,7 @@ int main(int argc, char **argv) {
     for (load.plan = modes; load.plan->name && (!load.mode || strcmp(load.plan->name, load.mode));)
         load.plan++;
     if (!load.plan->name || load.port <= 0 || load.connections <= 0 || load.size < TAG_BYTES)
-        fail("needs a mode (echo, fanout, idle, connect), port, connections, and a size from %d", TAG_BYTES);
+        fail("needs a mode (echo, fanout, idle, streams, connect), port, connections, and a size from %d", TAG_BYTES);
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
     load.ends_at = now() + load.deadline;
     load.table = calloc(load.connections, sizeof *load.table);

@@ -51,7 +51,8 @@ static void run_fanout(void) {
     measure_window();
 }
 
-/* idle: open them, say so, hold them until standard input ends, close them properly. */
+/* idle, streams: open them, say so, hold them until standard input ends, close them properly;
+   of an event stream that is closing the socket. */
 
 static int is_input_open(void) {
     struct pollfd input = {.fd = 0, .events = POLLIN};
@@ -65,7 +66,7 @@ static void run_idle(void) {
     while (is_input_open())
         poll_events(50);
     for (int i = 0; i < load.connections; i++)
-        send_close(&load.table[i]);
+        (load.plan->is_stream ? end_connection : send_close)(&load.table[i]);
     while (load.open)
         poll_events(50);
 }
@@ -87,6 +88,7 @@ const struct mode modes[] = {
     {.name = "echo", .on_message = echo_message, .run = run_echo},
     {.name = "fanout", .on_message = fanout_message, .run = run_fanout},
     {.name = "idle", .run = run_idle},
+    {.name = "streams", .is_stream = 1, .run = run_idle},
     {.name = "connect", .on_open = connect_open, .on_end = start_connection, .run = run_connect},
     {.name = NULL},
 };

@@ -1,4 +1,4 @@
-"""Echo and fan-out with aiohttp on asyncio's own loop."""
+"""Echo, fan-out and event streams with aiohttp on asyncio's own loop."""
 
 import asyncio
 
@@ -31,9 +31,17 @@ async def fan_out(request):
     return websocket
 
 
+async def events(request):
+    messages = asyncio.Queue()
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    while True:
+        await response.write(await messages.get())
+
+
 async def main():
     app = web.Application()
-    app.add_routes([web.get("/ws", ws), web.get("/fan", fan_out)])
+    app.add_routes([web.get("/ws", ws), web.get("/fan", fan_out), web.get("/events", events)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)

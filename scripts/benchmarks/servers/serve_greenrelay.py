@@ -1,4 +1,4 @@
-"""Echo and fan-out with greenrelay: one process for all connections of a path."""
+"""Echo, fan-out and event streams with greenrelay: one process for all connections of a path."""
 
 # ruff: noqa: E402 - nothing may be imported before the patching
 
@@ -44,6 +44,11 @@ def ws():
 @app.get("/fan")
 def fan_out():
     return relay.websocket(fan_pid)
+
+
+@app.get("/events")
+def events():
+    return relay.sse(echo_pid)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Echo and fan-out on a bare gevent hub: the yardstick.
+"""Echo, fan-out and event streams on a bare gevent hub: the yardstick.
 
 Watcher callbacks that receive, unmask, frame and send; no greenlet per connection, no
 limits, no checks beyond what telling the frames apart needs. It is what a relay on this
@@ -52,6 +52,10 @@ class Client:
     def take_request(self, data):
         if b"\r\n\r\n" not in data:
             self.received = data
+            return
+        if data.startswith(b"GET /events "):
+            self.received = b""
+            self.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
             return
         key = data.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
         accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
