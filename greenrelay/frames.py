@@ -11,6 +11,7 @@ checked while it arrives, not when it is complete; the only exception is
 from __future__ import annotations
 
 import codecs
+import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -59,6 +60,9 @@ _SHORT_HEADS: Final = {
     opcode: [bytes((_FIN | opcode, length)) for length in range(_LENGTH_16)]
     for opcode in (OP_TEXT, OP_BINARY, OP_TEXT | _RSV1, OP_BINARY | _RSV1, *_CONTROL)
 }
+
+_HEAD_16: Final = struct.Struct("!BBH")
+_HEAD_64: Final = struct.Struct("!BBQ")
 
 _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -114,11 +118,15 @@ class FrameParser:
             return None
         length = data[1] - _MASKED
         start = _SHORT_HEADER
-        if length >= _LENGTH_16:
-            width = 2 if length == _LENGTH_16 else 8
-            start += width
-            length = int.from_bytes(data[2 : 2 + width], "big")
-            if length < (_LENGTH_16 if width == 2 else 1 << 16):
+        if length == _LENGTH_16 and size > start + 2:
+            start += 2
+            length = data[2] << 8 | data[3]
+            if length < _LENGTH_16:
+                return None
+        elif length == _LENGTH_64:
+            start += 8
+            length = int.from_bytes(data[2:10], "big")
+            if length < 1 << 16:
                 return None
         if size - start != length or length > self.max_message_size > 0:
             return None
@@ -285,8 +293,8 @@ def encode_frame(opcode: int, payload: bytes) -> bytes:
     if length < _LENGTH_16:
         return _SHORT_HEADS[opcode][length] + payload
     if length < 1 << 16:
-        return bytes((_FIN | opcode, _LENGTH_16)) + length.to_bytes(2, "big") + payload
-    return bytes((_FIN | opcode, _LENGTH_64)) + length.to_bytes(8, "big") + payload
+        return _HEAD_16.pack(_FIN | opcode, _LENGTH_16, length) + payload
+    return _HEAD_64.pack(_FIN | opcode, _LENGTH_64, length) + payload
 
 
 def deflate_frame(frame: bytes, window_bits: int) -> bytes:

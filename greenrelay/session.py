@@ -56,6 +56,10 @@ class State(enum.IntEnum):
     CLOSED = 4
 
 
+# Looked up for every message: in Python 3.11 `State.OPEN` takes as long as a call.
+OPENING, OPEN, CLOSING, LINGERING, CLOSED = State
+
+
 class Session(Member):
     """One connection: an entity of a node on one side, a transport's receiver on the other.
 
@@ -79,7 +83,7 @@ class Session(Member):
     def __init__(self, node: Node, wheel: TimerWheel, config: RelayConfig, host: str) -> None:
         super().__init__(node, config, host)
         self.wheel = wheel
-        self.state = State.OPENING
+        self.state = OPENING
         self.wheel_tick = 0
         self.opened_at = self.last_active = wheel.clock()
         self.heartbeat_due = self.opened_at + config.heartbeat_interval
@@ -106,8 +110,8 @@ class Session(Member):
         Args:
             early: what the server has already read of the client's bytes.
         """
-        if self.state is State.OPENING:
-            self.state = State.OPEN
+        if self.state is OPENING:
+            self.state = OPEN
             self.reschedule()
         self.transport.start(early)
 
@@ -126,7 +130,7 @@ class Session(Member):
     def is_choked(self) -> bool:
         """Tell whether reading should pause until the target has drained."""
         # In CLOSING, the client's goodbye must get through.
-        return self.state is State.OPEN and super().is_choked()
+        return self.state is OPEN and super().is_choked()
 
     def control(self, payload: Any) -> None:
         """Change the configuration of the living connection, wholly or not at all."""
@@ -160,14 +164,14 @@ class Session(Member):
 
     def on_timer(self, now: float) -> None:
         """Do what is due."""
-        if self.state is State.OPEN:
+        if self.state is OPEN:
             self.tick(now)
-        elif self.state is State.CLOSING:
+        elif self.state is CLOSING:
             self.end(*self.farewell())
             self.finish()
-        elif self.state is State.LINGERING:
+        elif self.state is LINGERING:
             self.finish()
-        if self.state is State.OPEN:
+        if self.state is OPEN:
             self.reschedule()
 
     def tick(self, now: float) -> None:
@@ -192,7 +196,7 @@ class Session(Member):
             self.transport.write(data)
 
     def _is_beyond_backlog(self, size: int) -> bool:
-        return self.state is State.OPEN and size > self.config.max_backlog > 0
+        return self.state is OPEN and size > self.config.max_backlog > 0
 
     def _on_backlog(self, data: bytes) -> None:
         counts = self.node.counts
@@ -217,23 +221,23 @@ class Session(Member):
 
     def close(self, goodbye: Goodbye) -> None:
         """Say goodbye after everything queued, and wait for the client's."""
-        if self.state > State.OPEN:
+        if self.state > OPEN:
             return
         exit_reason = goodbye.exit_reason
         # Words that somebody chose tell more than the reason; ours only repeat it.
         text = self.goodbye_text(goodbye) if exit_reason in (NORMAL, CANCELLED) else ""
         self._goodbye = (exit_reason, text or exit_reason, goodbye.code)
         self.transport.write(self.encode_goodbye(goodbye))
-        self.state = State.CLOSING
+        self.state = CLOSING
         self.transport.resume()  # however busy the target is: the client's goodbye is ours
         self.wheel.schedule(self, self.wheel.clock() + CLOSE_TIMEOUT_SECONDS)
 
     def fail(self, goodbye: Goodbye) -> None:
         """Say goodbye and end at once: this client is not waited for."""
-        if self.state is State.CLOSING:
+        if self.state is CLOSING:
             self.end(*self.farewell())
             self.finish()
-        elif self.state <= State.OPEN:
+        elif self.state <= OPEN:
             self.transport.write(self.encode_goodbye(goodbye))
             self.end(goodbye.exit_reason, goodbye.exit_reason, goodbye.code)
             if not self.transport.unsent:
@@ -252,9 +256,9 @@ class Session(Member):
             reason: for the target's leave.
             code: for the target's leave: the close code.
         """
-        if self.state >= State.LINGERING:
+        if self.state >= LINGERING:
             return
-        self.state = State.LINGERING
+        self.state = LINGERING
         if exit_reason in COUNTED:
             self.node.counts[exit_reason] += 1
         if exit_reason in LOGGED:
@@ -265,8 +269,8 @@ class Session(Member):
 
     def finish(self) -> None:
         """Close the socket."""
-        if self.state is not State.CLOSED:
-            self.state = State.CLOSED
+        if self.state is not CLOSED:
+            self.state = CLOSED
             self.wheel.cancel(self)
             self.transport.close()
 
@@ -285,14 +289,14 @@ class Session(Member):
 
     def on_flushed(self) -> None:
         """The last bytes are with the kernel: let the client read them before the end."""
-        if self.state is State.LINGERING:
+        if self.state is LINGERING:
             # Closing with unread input would reset the connection and lose the goodbye.
             self.transport.shutdown_write()
             self.transport.resume()
 
     def on_eof(self) -> None:
         """The peer is gone."""
-        if self.state is State.CLOSING:
+        if self.state is CLOSING:
             self.end(*self.farewell())
         self.end(CONNECTION_LOST, CONNECTION_LOST, CLOSE_ABNORMAL)
         self.finish()

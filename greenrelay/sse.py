@@ -20,7 +20,7 @@ from greenrelay.jsontext import encode_json
 from greenrelay.logs import log_soon
 from greenrelay.message import Message
 from greenrelay.node import Node
-from greenrelay.session import Session, State
+from greenrelay.session import OPEN, Session
 from greenrelay.transport import Transport
 from greenrelay.wheel import TimerWheel
 from greenrelay.wire import (
@@ -128,7 +128,7 @@ class EventStreamSession(Session):
 
     def deliver(self, message: Message) -> bool:
         """Forward a message to the client, or obey it."""
-        if self.state > State.OPEN:
+        if self.state > OPEN:
             return False
         topic = message.topic
         try:
