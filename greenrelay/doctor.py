@@ -17,6 +17,8 @@ import gevent.subprocess
 from greenrelay.middleware import RelayMiddleware, find_middleware
 
 PATCH_CHECK_SECONDS = 60.0
+UNPATCHED = 3
+"""Exit code; an app that can't be imported twice exits with another."""
 MIN_DESCRIPTORS = 10_000
 """One for each connection; fewer than this, and a busy node runs out before its memory does."""
 
@@ -56,17 +58,21 @@ def check_patch(module: str) -> Iterator[Finding]:
     """Look whether the app would be patched under a server that does not patch."""
     program = (
         f"import importlib, gevent.monkey; importlib.import_module({module!r}); "
-        "raise SystemExit(not gevent.monkey.is_module_patched('socket'))"
+        f"raise SystemExit(0 if gevent.monkey.is_module_patched('socket') else {UNPATCHED})"
     )
     path = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
-    done = gevent.subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=gevent.subprocess.DEVNULL,
-        stderr=gevent.subprocess.DEVNULL,
-        timeout=PATCH_CHECK_SECONDS,
-    )
-    if done.returncode:
+    try:
+        done = gevent.subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=gevent.subprocess.DEVNULL,
+            stdout=gevent.subprocess.DEVNULL,
+            stderr=gevent.subprocess.DEVNULL,
+            timeout=PATCH_CHECK_SECONDS,
+        )
+    except gevent.subprocess.TimeoutExpired:
+        return  # an app that does its work at import: nothing can be said of it
+    if done.returncode == UNPATCHED:
         yield Finding(
             False,
             "the app does not monkey-patch: under a server that does not either, one view that "

@@ -266,8 +266,9 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
 
     def handle_error(self, kind: Any, error: Any, trace: Any) -> None:
         """Report an app's error; a client's disappearance is none."""
-        is_lost = self._is_lost or isinstance(error, WebSocketError) or self._is_client_gone()
-        if isinstance(error, OSError) and is_lost:
+        if isinstance(error, OSError) and (
+            self._is_lost or isinstance(error, WebSocketError) or self._is_client_gone()
+        ):
             self.close_connection = True
             log.debug("%s went away: %s", self.client_address, error)
         else:

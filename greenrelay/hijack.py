@@ -81,12 +81,7 @@ def take(environ: dict[str, Any], start_response: Callable[..., Any], status: st
     file = _pywsgi_file(environ)
     if file is None:
         return _take_from_gunicorn(environ)
-    handler = getattr(start_response, "__self__", None)
-    if isinstance(handler, WSGIHandler):
-        # As if it had sent the head itself: its access log says "000" otherwise.
-        vars(handler).update(
-            status=status.encode(), _orig_status=status, headers_sent=True, response_headers=[]
-        )
+    _mark_answered(start_response, status)
     return take_file(file)
 
 
@@ -142,6 +137,26 @@ def _close_file(file: io.BufferedReader) -> None:
     # open file stays open when it is closed.
     with contextlib.suppress(OSError):
         file.close()
+
+
+def abandon(environ: dict[str, Any], start_response: Callable[..., Any]) -> None:
+    """End a request whose client has left in the middle of it: nobody is there to answer.
+
+    Raises:
+        StopIteration: let it pass; this is gunicorn's way to end one without an answer.
+    """
+    _mark_answered(start_response, "499 Client Closed Request")
+    if "gunicorn.socket" in environ:
+        raise StopIteration
+
+
+def _mark_answered(start_response: Callable[..., Any], status: str) -> None:
+    handler = getattr(start_response, "__self__", None)
+    if isinstance(handler, WSGIHandler):
+        # As if it had sent the head itself: its access log says "000" otherwise.
+        vars(handler).update(
+            status=status.encode(), _orig_status=status, headers_sent=True, response_headers=[]
+        )
 
 
 def find_upgraded(environ: dict[str, Any]) -> Any:

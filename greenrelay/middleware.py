@@ -29,7 +29,14 @@ from greenrelay.direct import STREAM_KEY, DirectStream
 from greenrelay.errors import ConfigurationError, RefusedError
 from greenrelay.frames import encode_close
 from greenrelay.handshake import Headers, is_upgrade, refusal_body, refusal_headers
-from greenrelay.hijack import Taken, adopt, find_upgraded, is_client_gone, take
+from greenrelay.hijack import (
+    Taken,
+    abandon,
+    adopt,
+    find_upgraded,
+    is_client_gone,
+    take,
+)
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
@@ -169,6 +176,7 @@ class RelayMiddleware:
                 if not isinstance(error, OSError) or not is_client_gone(environ):
                     raise
                 log.info("%s: the client left in the middle of it", environ.get("PATH_INFO"))
+                abandon(environ, start_response)
                 return ()
             connect(taken.sock)
             _begin(session, taken)

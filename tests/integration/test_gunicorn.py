@@ -229,6 +229,17 @@ def test_post_with_a_body_opens_an_event_stream(gunicorn, arguments, headers, bo
         assert client.file.readline() == b"event: sse.message\n"
 
 
+@pytest.mark.parametrize("arguments", [GEVENT, PYWSGI], ids=["gevent", "pywsgi"])
+def test_a_body_that_breaks_off_costs_no_traceback(gunicorn, arguments):
+    """§3.2: nobody is there to be answered."""
+    served = gunicorn(*arguments)
+    with raw.RawClient(served.url) as client:
+        client.send(b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc")
+    assert served.get().status == 200
+    assert served.stop() == 0
+    assert "Traceback" not in served.text
+
+
 def test_relays_hold_none_of_the_workers_slots(gunicorn):
     """§10.3: 2,000 sockets on a worker that may have 50 requests at once."""
     served = gunicorn(*GEVENT, "--worker-connections", "50")
