@@ -164,6 +164,18 @@ def test_job_tells_who_comes_late_how_far_it_is(in_process):
     assert seen == sorted(seen)
 
 
+def test_ticker_has_a_whole_curve_for_the_first_page(in_process):
+    def watch():
+        pid, history = process.spawn(live.ticker), process.listen("ticker.history")
+        process.send(pid, "sse.join")
+        process.send(pid, "sse.leave")
+        values = history.receive(SECONDS).payload
+        process.cancel(pid)
+        return len(values), all(0 < value < 100 for value in values)
+
+    assert in_process(watch) == (live.TICKS_REMEMBERED, True)
+
+
 def test_ticker_ends_when_nobody_looks(node):
     pid = node.spawn(live.ticker, kwargs={"pause": 0.001})
     wait_until(lambda: not node.is_alive(pid))
