@@ -179,6 +179,7 @@ function drawTyping() {
 let toldTypingAt = 0;
 
 $("text").oninput = () => {
+  $("problem").textContent = "";
   const isDue = Date.now() - toldTypingAt > TELL_TYPING_EVERY;
   if (!isDue || !isOnline() || !$("text").value.trim()) return;
   toldTypingAt = Date.now();
@@ -197,7 +198,6 @@ $("composer").onsubmit = (event) => {
   tell("say", text);
   lastSent = text;
   $("text").value = "";
-  $("problem").textContent = "";
   $("text").focus();
 };
 

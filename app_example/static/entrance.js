@@ -1,10 +1,10 @@
 // The entrance: which rooms have people in them, while you watch.
 
-import { follow } from "./follow.js";
+import { followWhileVisible } from "./follow.js";
 
 const $ = (id) => document.getElementById(id);
 
-follow($("rooms").dataset.events, {
+followWhileVisible($("rooms").dataset.events, {
   lost() {
     $("rooms").hidden = true; // what it says may be wrong by now
   },

@@ -35,3 +35,15 @@ export function follow(url, on) {
   open();
   return { close };
 }
+
+// The same, but only while somebody looks. Over HTTP/1.1 a browser has six connections to a site,
+// for all of its tabs together: what is in the background had better not hold one.
+export function followWhileVisible(url, on) {
+  let stream;
+  const look = () => {
+    stream?.close();
+    stream = document.hidden ? undefined : follow(url, on);
+  };
+  document.addEventListener("visibilitychange", look);
+  look();
+}

@@ -1,7 +1,7 @@
 // The page "Live". Events are named after the topics that the server's processes send; their data
 // is JSON. Text of other people only ever becomes `textContent`, never markup.
 
-import { follow } from "./follow.js";
+import { follow, followWhileVisible } from "./follow.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -9,7 +9,7 @@ const $ = (id) => document.getElementById(id);
 
 let values = [];
 
-follow($("ticker").dataset.events, {
+followWhileVisible($("ticker").dataset.events, {
   open: () => show("online", "Connected"),
   lost: () => show("waiting", "Reconnecting…"),
   "ticker.history": (history) => draw((values = history)),
