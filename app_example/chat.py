@@ -29,7 +29,6 @@ def room(name, patience=EMPTY_ROOM_SECONDS):
     """Be the room `name`, until nobody has been in it for `patience` seconds."""
     chat = Room(name)
     inbox = process.inbox()
-    process.group("rooms").join()
     while True:
         # Somebody may enter at the very moment an empty room gives up waiting. Nothing needs to
         # guard against it: the newcomer is refused (503) or the connection is closed (1000), the
@@ -66,6 +65,7 @@ class Room:
             return
         is_new = nick not in self.people.values()
         self.people[client] = nick
+        process.group("rooms").join()  # where the lobby finds those that have people in them
         welcome = {"room": self.name, "nick": nick, "history": list(self.history)}
         process.send(client, "chat.welcome", welcome)
         if is_new:
@@ -98,6 +98,8 @@ class Room:
     def leave(self, client):
         """Forget a connection; the person has left when it was the last one."""
         nick = self.people.pop(client, None)
+        if not self.people:
+            process.group("rooms").leave()
         if nick is not None and nick not in self.people.values():
             self.tell("chat.left", line(nick))
             self.tell_people()

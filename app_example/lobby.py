@@ -3,7 +3,7 @@
 Rooms and lobby find each other by *groups*, so that neither has to be there first, and the lobby
 has nothing that it could lose: it is started by the first page that looks, and ends with the last.
 
-    lobby.opened  the lobby to the group "rooms", once; each room answers with room.people
+    lobby.opened  the lobby to the group "rooms", those with people; each answers with room.people
     room.people   a room to the group "lobby", whenever somebody has come or gone
     lobby.rooms   the lobby to the pages at the entrance: [{"name": "tea-time", "people": 3}, …]
 """

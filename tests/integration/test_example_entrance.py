@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from app_example import lobby, rules
+from app_example import chat, lobby, rules
 from greenrelay import process
 from tests.integration.browser import SECONDS, chromium, expect
 from tests.integration.example import ExampleServer
@@ -153,6 +153,22 @@ def test_crashed_room_is_taken_off_the_list(in_process):
         process.inbox().receive()
 
     assert in_process(watch) == [[], [{"name": "tea", "people": 3}], []]
+
+
+def test_empty_room_is_not_kept_awake_by_the_lobby(in_process):
+    def visit():
+        process.group("lobby").join()
+        news, me = process.listen("room.people"), {"client_pid": process.pid()}
+        room = process.spawn(chat.room, "tea")
+        for topic in ("ws.join", "ws.leave"):
+            process.send(room, topic, {**me, "metadata": {"nick": "Ada"}})
+            yield (
+                news.receive(SECONDS).payload["people"],
+                process.group("rooms").members() == [room],
+            )
+        process.cancel(room)
+
+    assert in_process(lambda: list(visit())) == [(1, True), (0, False)]
 
 
 def test_lobby_ends_when_nobody_looks_and_when_it_is_asked_to(in_process):
