@@ -35,19 +35,15 @@ from greenrelay.hijack import TAKE_KEY, Taken, has_closed, send_at_once, take_fi
 from greenrelay.legacy import LegacyRefused, LegacyWebSocket
 from greenrelay.logs import escape, log_now, report_failure
 from greenrelay.middleware import find_rule
+from greenrelay.reading import MAX_REQUEST_LINE_BYTES, HeadReader
 from greenrelay.routers import Rule
-from greenrelay.wire import CLOSE_INTERNAL_ERROR, MAX_HEAD_BYTES
+from greenrelay.wire import CLOSE_INTERNAL_ERROR
 
 log = logging.getLogger("greenrelay.server")
 
 LINGER_SECONDS = 1.0
 """How long a refused client may go on sending, so that it reads why before a reset."""
 READ_BYTES = 64 * 1024
-MAX_REQUEST_LINE_BYTES = 8 * 1024
-"""As pywsgi, which would answer without a word."""
-MAX_HEAD_LINES = 100
-"""The request line included: the standard library's parser, which pywsgi uses, takes no more."""
-_TOO_LARGE = f"a request head has {MAX_HEAD_BYTES >> 10} KiB and {MAX_HEAD_LINES} lines at most"
 _QUIETLY: Any = False
 """As a `gevent.Timeout`'s exception: leave the block, raise nothing."""
 
@@ -64,9 +60,8 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     path: Any
     response_headers: Any
     _orig_status: str | None
+    _heads: HeadReader
     _lines: list[bytes]
-    _has_served = False
-    _has_spoken = False
     _is_lost = False
     _target_host = ""
     body: RequestBody | None = None
@@ -79,6 +74,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     def handle(self) -> None:
         """Serve the client until it or the server has enough."""
         send_at_once(self.socket)
+        self._heads = HeadReader(self.rfile, self.server)
         with contextlib.suppress(OSError):  # it went away in the middle of an answer
             super().handle()
 
@@ -89,7 +85,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         self.response_length = 0
         self.body = None
         try:
-            lines = self._read_head()
+            lines = self._heads.read()
             if lines is None:
                 return None
             self.requestline = lines[0].decode("latin-1").rstrip()
@@ -97,7 +93,6 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
                 raise RefusedError("414 URI Too Long", "a request line has 8 KiB at most")
             check_head(lines)
             self._lines = lines
-            self._has_served = True
             goes_on = super().handle_one_request()
         except RefusedError as refusal:
             self._refuse(refusal)
@@ -120,60 +115,11 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         self._linger()
         return None
 
-    def _read_head(self) -> list[bytes] | None:
-        """Return the lines of the next head, `None` when there will be none.
-
-        Raises:
-            RefusedError: it is too late or too large.
-        """
-        if self._has_served and (
-            self.server.closed or not self._await_byte(self.server.keep_alive)
-        ):
-            return None
-        timeout = gevent.Timeout.start_new(self.server.head_timeout)
-        try:
-            return self._read_lines() if self._has_served or self._await_byte(None) else None
-        except gevent.Timeout as expired:
-            if expired is not timeout:
-                raise
-            raise RefusedError("408 Request Timeout", "the request head took too long") from None
-        finally:
-            timeout.close()
-
-    def _await_byte(self, seconds: float | None) -> bool:
-        """Wait for the first byte of a head; `False`: there will be none."""
-        with gevent.Timeout(seconds, _QUIETLY) as waiting:
-            self.server.idle[gevent.getcurrent()] = waiting
-            try:
-                self._has_spoken = bool(self.rfile.peek(1))
-                return self._has_spoken
-            finally:
-                del self.server.idle[gevent.getcurrent()]
-        return False
-
-    def _read_lines(self) -> list[bytes] | None:
-        lines: list[bytes] = []
-        size = 0
-        while True:
-            line = self.rfile.readline(MAX_HEAD_BYTES - size + 1)
-            size += len(line)
-            if size > MAX_HEAD_BYTES or len(lines) > MAX_HEAD_LINES:
-                raise RefusedError("431 Request Header Fields Too Large", _TOO_LARGE)
-            if not line.endswith(b"\n"):
-                return None
-            if line not in (b"\r\n", b"\n"):
-                lines.append(line)
-            elif lines:
-                if lines[0].endswith(b"\r\n") and line == b"\n":
-                    raise bad_request("the head's lines end in different ways")
-                return lines
-            # An empty line before a request is a relic to be ignored (RFC 9112 §2.2).
-
     def _refuse(self, refusal: RefusedError) -> None:
         answer = _encode_refusal(refusal)
         self._orig_status = refusal.status
         self.response_length = len(refusal.body) + 1
-        if self._has_spoken:  # browsers open spare connections that nobody uses
+        if self._heads.has_spoken:  # browsers open spare connections that nobody uses
             self.log_request()
         send_all(self.socket, answer, self.server.write_timeout)
         self._linger()

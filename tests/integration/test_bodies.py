@@ -325,3 +325,27 @@ def test_absolute_target_is_routed_by_its_path(server, app, target, host):
         client.send(f"GET {target} HTTP/1.1\r\nHost: wrong\r\n\r\n".encode())
         assert client.read_answer().status == 200
     assert (app.asked, hosts) == (["/get"], [host])
+
+
+def test_head_ended_by_a_line_feed_among_crlfs_is_refused(server, app):
+    """§3.2: what one server takes for the end is a value's line to the next."""
+    with raw.RawClient(server.url) as client:
+        client.send(b"GET /get HTTP/1.1\r\nHost: a\r\n\n" + SMUGGLED)
+        assert client.read_answer().status == 400
+        ends(client)
+    assert app.asked == []
+
+
+def test_head_typed_by_hand_is_taken(server):
+    """RFC 9112 §2.2"""
+    with raw.RawClient(server.url) as client:
+        client.send(b"GET /get HTTP/1.1\nHost: a\n\n")
+        assert client.read_answer().status == 200
+
+
+def test_long_request_line_is_refused(server, access):
+    """§3.2"""
+    with raw.RawClient(server.url) as client:
+        client.send(b"GET /" + b"x" * 8192 + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.read_answer().status == 414
+    wait_until(lambda: " 414 " in "".join(access.lines))
