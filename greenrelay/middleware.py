@@ -23,6 +23,7 @@ import simplejson
 from werkzeug.wsgi import ClosingIterator
 
 from greenrelay.admission import Admission, Quota
+from greenrelay.body import BodyFault
 from greenrelay.config import DEFAULT_LIMITS, Limits
 from greenrelay.current import default_node, on_node
 from greenrelay.direct import STREAM_KEY, DirectStream
@@ -30,20 +31,27 @@ from greenrelay.errors import ConfigurationError, RefusedError
 from greenrelay.frames import encode_close
 from greenrelay.handshake import Headers, is_upgrade, refusal_body, refusal_headers
 from greenrelay.hijack import (
+    END_CONNECTION,
     Taken,
     abandon,
     adopt,
+    end_connection,
     find_upgraded,
-    is_client_gone,
     take,
 )
+from greenrelay.logs import log_now
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
 from greenrelay.routers import Router, Rule, default_router, find_router, load_routers
 from greenrelay.session import Session
 from greenrelay.turn import Turn
-from greenrelay.wire import DRAIN_SECONDS, SSE_RELAY_HEADER, WS_RELAY_HEADER
+from greenrelay.wire import (
+    BODY_TIMEOUT_SECONDS,
+    DRAIN_SECONDS,
+    SSE_RELAY_HEADER,
+    WS_RELAY_HEADER,
+)
 
 log = logging.getLogger("greenrelay.relay")
 
@@ -70,6 +78,8 @@ class RelayMiddleware:
         quota: how many connections there may be.
         drain_seconds: how long clients and processes have to end when the server stops.
         make_turn: gives what surrounds each message of the processes that views spawn.
+        body_timeout: seconds for which the body of a request that becomes a relay may not go on,
+            where the server is not greenrelay's and has no time-out of its own; 0 is off.
     """
 
     def __init__(
@@ -84,6 +94,7 @@ class RelayMiddleware:
         quota: Quota | None = None,
         drain_seconds: float = DRAIN_SECONDS,
         make_turn: Callable[[], Turn] | None = None,
+        body_timeout: float = BODY_TIMEOUT_SECONDS,
     ) -> None:
         self.app = app
         self.node = default_node() if node is None else node
@@ -93,7 +104,7 @@ class RelayMiddleware:
         self.use_routers(routers)
         self.make_turn = make_turn
         self.drain_seconds = drain_seconds
-        self._admission = Admission(self.node, quota or Quota())
+        self._admission = Admission(self.node, quota or Quota(), body_timeout)
 
     def use_routers(self, source: str | Sequence[Mapping[str, Any]]) -> None:
         """Replace the routers by those of a YAML file, or of such entries.
@@ -111,7 +122,7 @@ class RelayMiddleware:
         try:
             self._check_first(environ, router)
         except RefusedError as refusal:
-            log.info("%s: %s: %s", environ.get("PATH_INFO"), refusal.status, refusal.detail)
+            _log(logging.INFO, environ, f"{refusal.status}: {refusal.detail}")
             return refuse(refusal, environ, start_response)
         stream = environ[STREAM_KEY] = DirectStream(environ, start_response)
         answer = _Answer(start_response, stream, router)
@@ -164,21 +175,24 @@ class RelayMiddleware:
             )
         except RefusedError as error:
             refusal = error
-            log.info("%s: %s: %s", environ.get("PATH_INFO"), refusal.status, refusal.detail)
+            _log(logging.INFO, environ, f"{refusal.status}: {refusal.detail}")
         except ConfigurationError as error:
             refusal = RefusedError("500 Internal Server Error", "invalid relay configuration")
-            log.error("%s: %s", environ.get("PATH_INFO"), error)
+            _log(logging.ERROR, environ, error)
+        except BaseException as error:  # while the request's body was still arriving
+            self._cancel_orphan(answer.relay[1], spawned)
+            if not isinstance(error, OSError) or isinstance(error, BodyFault):
+                raise
+            _log(logging.INFO, environ, "the client left in the middle of it")
+            abandon(environ, start_response)
+            return ()
         else:
             try:
                 taken = take(environ, start_response, status)
-            except BaseException as error:  # the rest of a body may be malformed, or break off
+            except BaseException:
                 self._admission.withdraw(session)
                 self._cancel_orphan(answer.relay[1], spawned)
-                if not isinstance(error, OSError) or not is_client_gone(environ):
-                    raise
-                log.info("%s: the client left in the middle of it", environ.get("PATH_INFO"))
-                abandon(environ, start_response)
-                return ()
+                raise
             connect(taken.sock)
             _begin(session, taken)
             if taken.must_stop:
@@ -204,6 +218,10 @@ class RelayMiddleware:
                 self.node.cancel(pid, reason="relay refused")
 
 
+def _log(level: int, environ: dict[str, Any], what: object) -> None:
+    log_now(log, level, "%r: %s", environ.get("PATH_INFO"), what)
+
+
 def _begin(session: Session, taken: Taken) -> None:
     """Join now; let the loop do the rest when the request has ended."""
     session.join()
@@ -223,6 +241,8 @@ def refuse(
         upgraded.handler.socket.sendall(encode_close(refusal.close_code, refusal.body))
         adopt(upgraded)
         return ()
+    if refusal.headers == END_CONNECTION:
+        end_connection(start_response)
     body, headers = refusal_body(refusal), refusal_headers(refusal)
     if not refusal.body:  # the HEAD of an event stream, whose own headers are all there
         headers = list(refusal.headers)
@@ -264,7 +284,8 @@ class _Answer:
     def _is_on(self, header: str) -> bool:
         is_on = self.router is not None and header in self.router.rules
         if not is_on:
-            log.error("%s is ignored: no router switches this relay on for the URL", header)
+            text = "%s is ignored: no router switches this relay on for the URL"
+            log_now(log, logging.ERROR, text, header)
         return is_on
 
 

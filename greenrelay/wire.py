@@ -104,6 +104,8 @@ SHORT_READ_BYTES: Final = 4 * 1024
 # The server's guards around a request head.
 HEAD_TIMEOUT_SECONDS: Final = 10.0
 MAX_HEAD_BYTES: Final = 64 * 1024
+BODY_TIMEOUT_SECONDS: Final = 30.0  # without a byte; a phone between two cells is silent so long
+WRITE_TIMEOUT_SECONDS: Final = 30.0  # without a byte taken by the client
 KEEP_ALIVE_SECONDS: Final = 75.0  # longer than the 60 s for which common proxies keep a connection
 DRAIN_SECONDS: Final = 10.0
 RETRY_AFTER_SECONDS: Final = 5  # what a client that was refused for lack of room is told
