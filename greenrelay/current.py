@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from greenlet import getcurrent
 
@@ -21,12 +21,14 @@ from greenrelay.pid import PID
 from greenrelay.waiter import Turn
 
 
-class _Here(NamedTuple):
+@dataclass(slots=True)
+class _Here:
     """Where anonymous code runs: in the request that an app on a node handles."""
 
     node: Node
     make_turn: Callable[[], Turn] | None
-    spawned: list[PID]
+    started: list[PID] | None
+    """What it has started; `None` when it is over: a greenlet of its own may go on for ever."""
 
 
 _here: ContextVar[_Here | None] = ContextVar("greenrelay.here", default=None)
@@ -131,14 +133,16 @@ def on_node(node: Node, make_turn: Callable[[], Turn] | None = None) -> Iterator
         make_turn: gives what surrounds each message of the processes spawned here.
 
     Returns:
-        A context manager; its value is the list of the PIDs spawned so far in the block.
+        A context manager; its value is the list of the PIDs started so far in the block.
     """
-    here = _Here(node, make_turn, [])
+    started: list[PID] = []
+    here = _Here(node, make_turn, started)
     token = _here.set(here)
     try:
-        yield here.spawned
+        yield started
     finally:
         _here.reset(token)
+        here.started = None
 
 
 def make_turn() -> Turn | None:
@@ -154,8 +158,8 @@ def make_turn() -> Turn | None:
     return here.make_turn() if here is not None and here.make_turn is not None else None
 
 
-def note_spawned(pid: PID) -> None:
-    """Remember what the request under way has spawned."""
+def note_started(pid: PID) -> None:
+    """Remember what the request under way has started."""
     here = _here.get()
-    if here is not None:
-        here.spawned.append(pid)
+    if here is not None and here.started is not None:
+        here.started.append(pid)

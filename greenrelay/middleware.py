@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gevent
@@ -41,6 +42,7 @@ from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
 from greenrelay.routers import Router, Rule, default_router, find_router, load_routers
+from greenrelay.scope import close_body, scoped
 from greenrelay.session import Session
 from greenrelay.waiter import Turn
 from greenrelay.wire import DRAIN_SECONDS, SSE_RELAY_HEADER, WS_RELAY_HEADER
@@ -49,8 +51,8 @@ log = logging.getLogger("greenrelay.relay")
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-MISCONFIGURED_KEY = "greenrelay.misconfigured"
-"""Set where a view has asked for a relay with fields that are none."""
+REJECTED_KEY = "greenrelay.rejected"
+"""The target for which a view has asked for a relay with fields that are none."""
 
 _RELAY_HEADERS = {name.lower(): name for name in (WS_RELAY_HEADER, SSE_RELAY_HEADER)}
 
@@ -114,21 +116,22 @@ class RelayMiddleware:
             return refuse(refusal, environ, start_response)
         stream = environ[STREAM_KEY] = DirectStream(environ, start_response)
         answer = _Answer(start_response, stream, router)
-        with on_node(self.node, self.make_turn) as spawned:
-            body = self.app(environ, answer.start)
-            if answer.status is None and not stream.is_open:
-                # An app may call start_response only when it is iterated.
-                body = _start_body(body, answer)
-        if environ.get(MISCONFIGURED_KEY):
-            self._cancel_orphans(spawned)
-        if answer.relay is None and not stream.is_open:
-            return body
-        close = getattr(body, "close", None)
-        if close is not None:
-            close()
-        if answer.relay is None:
-            return ()  # write_event() has been the response
-        return self._relay(environ, start_response, answer, spawned)
+        scope = partial(on_node, self.node, self.make_turn)
+        with scope() as started:
+            try:
+                body = self.app(environ, answer.start)
+                if answer.status is None and not stream.is_open:
+                    # An app may call start_response only when it is iterated.
+                    body = _start_body(body, answer)
+            finally:
+                if REJECTED_KEY in environ and not answer.is_good:
+                    self._cancel_orphan(environ[REJECTED_KEY], started)
+            if answer.relay is not None or stream.is_open:
+                close_body(body)
+        if answer.relay is not None:
+            return self._relay(environ, start_response, answer, started)
+        # What write_event() has sent has been the response.
+        return () if stream.is_open else scoped(body, environ, scope)
 
     def _check_first(self, environ: dict[str, Any], router: Router | None) -> None:
         """Under a configured router, look at handshake and origin before the handler runs."""
@@ -151,7 +154,7 @@ class RelayMiddleware:
         environ: dict[str, Any],
         start_response: Callable[..., Any],
         answer: _Answer,
-        spawned: list[PID],
+        started: list[PID],
     ) -> Iterable[bytes]:
         """Turn the request into a connection, or answer with what stands against it."""
         assert answer.relay is not None  # the caller has looked
@@ -172,7 +175,7 @@ class RelayMiddleware:
                 taken = take(environ, start_response, status)
             except BaseException as error:  # the rest of a body may be malformed, or break off
                 self._admission.withdraw(session)
-                self._cancel_orphan(answer.relay[1], spawned)
+                self._cancel_orphan(named_target(answer.relay[1]), started)
                 if not isinstance(error, OSError) or not is_client_gone(environ):
                     raise
                 log.info("%s: the client left in the middle of it", environ.get("PATH_INFO"))
@@ -183,24 +186,16 @@ class RelayMiddleware:
             if taken.must_stop:
                 raise StopIteration  # gunicorn's way to end a request without an answer
             return ()
-        self._cancel_orphan(answer.relay[1], spawned)
+        self._cancel_orphan(named_target(answer.relay[1]), started)
         return refuse(refusal, environ, start_response)
 
-    def _cancel_orphan(self, header: str, spawned: list[PID]) -> None:
-        """Cancel a target that this request has spawned and that nobody is connected to."""
-        try:
-            target = PID.parse(simplejson.loads(header)["target_pid"])
-        except (ValueError, LookupError, TypeError):  # no target, so no orphan
+    def _cancel_orphan(self, target: Any, started: list[PID]) -> None:
+        """Cancel a target that this request has started and that nobody is connected to."""
+        if target not in started:
             return
-        if target in spawned:
-            self._cancel_orphans([target])
-
-    def _cancel_orphans(self, spawned: list[PID]) -> None:
-        """Cancel processes that nobody is connected to."""
-        for pid in spawned:
-            watchers = self.node.topology.watchers(pid)
-            if not any(isinstance(watcher, Session) for watcher in watchers):
-                self.node.cancel(pid, reason="relay refused")
+        watchers = self.node.topology.watchers(target)
+        if not any(isinstance(watcher, Session) for watcher in watchers):
+            self.node.cancel(target, reason="relay refused")
 
 
 def _begin(session: Session, taken: Taken) -> None:
@@ -243,6 +238,11 @@ class _Answer:
         self.relay: tuple[str, str] | None = None
         """The relay header's name and value, when the response is withheld."""
 
+    @property
+    def is_good(self) -> bool:
+        """Whether the app has answered, and not with an error."""
+        return self.status is not None and self.status[:1] in "123"
+
     def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[..., Any]:
         """Stand in for the server's `start_response`."""
         self.status = status
@@ -265,6 +265,14 @@ class _Answer:
         if not is_on:
             log.error("%s is ignored: no router switches this relay on for the URL", header)
         return is_on
+
+
+def named_target(header: str) -> PID | None:
+    """Return the target that a relay header names, if it names one; the rest may be wrong."""
+    try:
+        return PID.parse(simplejson.loads(header)["target_pid"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def _drop(data: bytes) -> None:

@@ -153,6 +153,7 @@ class Node:
         link: Process | None = None,
         monitor: Process | None = None,
         turn: Turn | None = None,
+        on_start: Callable[[PID], None] | None = None,
     ) -> PID:
         """Start a process and return its PID, or the PID that already holds `name`.
 
@@ -161,6 +162,7 @@ class Node:
             link: linked with the new process before its first step, or with the holder.
             monitor: monitors the new process before its first step, or the holder.
             turn: what surrounds the handling of each message.
+            on_start: is told the PID if a process was started, and not when `name` was held.
 
         Raises:
             TypeError: `target` can't be called.
@@ -185,6 +187,8 @@ class Node:
         if name is not None:
             self.registry.register(name, process.pid)
         self._watch(process.pid, link, monitor)
+        if on_start is not None:
+            on_start(process.pid)
         process.start()
         return process.pid
 

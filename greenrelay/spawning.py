@@ -10,7 +10,7 @@ from greenrelay.current import (
     current_pid,
     current_process,
     make_turn,
-    note_spawned,
+    note_started,
     require_process,
 )
 from greenrelay.lifecycle import ProcessExit
@@ -75,11 +75,15 @@ def spawn_in(
     """
     linked = require_process("spawn(link=True)") if link else None
     watcher = require_process("spawn(monitor=True)") if monitor else None
-    is_new = name is None or node.registry.lookup(name) is None
-    spawned = node.spawn(*call, host=host, name=name, link=linked, monitor=watcher, turn=turn)
-    if is_new:
-        note_spawned(spawned)
-    return spawned
+    return node.spawn(
+        *call,
+        host=host,
+        name=name,
+        link=linked,
+        monitor=watcher,
+        turn=turn,
+        on_start=note_started,
+    )
 
 
 def pid() -> PID:
