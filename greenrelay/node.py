@@ -18,8 +18,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+import gevent
+
 from greenrelay.entity import Entity, check_topic, default_name, resolve_target
 from greenrelay.errors import GreenRelayError, ProcessDown
+from greenrelay.forks import at_fork, end_inherited
 from greenrelay.groups import Groups
 from greenrelay.lifecycle import Process
 from greenrelay.logs import log_soon
@@ -61,18 +64,33 @@ class Node:
         self.has_default_name = name is None
         self.name = default_name() if name is None else name
         self.max_mailbox = max_mailbox
-        self.registry = Registry()
-        self.groups = Groups()
-        self.topology = Topology()
         self.is_draining = False
         """Whether the server is stopping: new relays are refused."""
         self._random = random
-        self._entities: dict[str, Entity] = {}
         self._numbers = itertools.count(1)
+        self._clear()
+        self.make_pid(HOST_PROCESS)  # a bad name is better refused now than at the first spawn
+        at_fork(self._on_fork)
+
+    def _clear(self) -> None:
+        self.registry = Registry()
+        self.groups = Groups()
+        self.topology = Topology()
+        self._entities: dict[str, Entity] = {}
         self._timers = Timers()
         self.counts: Counter[str] = Counter()
         """How often something happened that operators want to know of."""
-        self.make_pid(HOST_PROCESS)  # a bad name is better refused now than at the first spawn
+
+    def _on_fork(self) -> None:
+        """Begin anew in a child: what lived here lives in its parent; see `forks`."""
+        entities, registry, timers = self._entities, self.registry, self._timers
+        self._clear()
+        if self.has_default_name:
+            self.name = default_name()
+        if entities or len(timers):
+            callback = gevent.get_hub().loop.run_callback
+            callback(timers.clear)
+            callback(end_inherited, entities.values(), registry)
 
     # -- the table --------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The metadata of a connection: each message has its own, so that nobody's change is seen (§3.3)."""
+"""The metadata of a connection: each message has its own, for whoever gets it to change (§3.3)."""
 
 import pytest
 
