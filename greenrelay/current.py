@@ -11,6 +11,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
 
 from greenlet import getcurrent
 
@@ -40,6 +42,9 @@ class _Interpreter:
     def __init__(self) -> None:
         self.node: Node | None = None
         self.is_pinned = False
+        self.apps: WeakSet[Any] = WeakSet()
+        """Those that share the node because nobody said otherwise."""
+        self.has_told = False
 
 
 _interpreter = _Interpreter()
@@ -112,6 +117,20 @@ def default_node(name: str | None = None) -> Node:
     if node is None or node.has_default_name:
         _interpreter.node = fresh
     return fresh
+
+
+def share_node(app: Any) -> list[Any]:
+    """Enter an app that lives on the interpreter's node for want of another.
+
+    Returns:
+        The apps that do so already, the first time there are any; else none.
+    """
+    others = [other for other in _interpreter.apps if other is not app]
+    _interpreter.apps.add(app)
+    if not others or _interpreter.has_told:
+        return []
+    _interpreter.has_told = True
+    return others
 
 
 def pin_node(name: str) -> Node:

@@ -24,7 +24,7 @@ from werkzeug.local import LocalProxy
 from greenrelay.admission import Quota
 from greenrelay.appcontext import AppTurn
 from greenrelay.config import EVENT_STREAM, WEBSOCKET, RelayKind, nearest, relay_config
-from greenrelay.current import default_node
+from greenrelay.current import default_node, share_node
 from greenrelay.direct import STREAM_KEY
 from greenrelay.errors import ClientGone, ConfigurationError
 from greenrelay.middleware import REJECTED_KEY, RelayMiddleware
@@ -77,7 +77,9 @@ class GreenRelay:
         if "greenrelay" in app.extensions:
             raise ConfigurationError("this app has a GreenRelay already; call init_app() once")
         settings = read_settings(app)
-        node = default_node(settings["GREENRELAY_NODE"]) if self._node is None else self._node
+        node = self._node
+        if node is None:
+            node = default_node(settings["GREENRELAY_NODE"])
         middleware = RelayMiddleware(
             app.wsgi_app,
             node=node,
@@ -96,6 +98,8 @@ class GreenRelay:
         for error, handle in ((ClientGone, _end_view), (ConfigurationError, _report)):
             if error not in app.error_handler_spec[None][None]:
                 app.register_error_handler(error, handle)
+        if self._node is None and settings["GREENRELAY_NODE"] is None:
+            _tell_sharing(app)
         app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's documentation does
 
     @property
@@ -153,6 +157,19 @@ class GreenRelay:
         node, turn = _middleware(flask_app).node, AppTurn(flask_app)
         call = (target, args, kwargs)
         return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
+
+
+def _tell_sharing(app: Flask) -> None:
+    """Tell, once, of two apps on one node that nobody has chosen for both."""
+    others = share_node(app)
+    if others:
+        log.warning(
+            "the apps %r and %r share one node: names, groups and processes of one are the "
+            "other's too; write GreenRelay(app, node=Node('…')) to part them, or give both the "
+            "same node or GREENRELAY_NODE to let them meet",
+            others[0].name,
+            app.name,
+        )
 
 
 def _end_view(error: ClientGone) -> str:

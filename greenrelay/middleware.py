@@ -38,6 +38,7 @@ from greenrelay.hijack import (
     is_client_gone,
     take,
 )
+from greenrelay.mistakes import Mistakes
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
@@ -96,6 +97,7 @@ class RelayMiddleware:
         self.make_turn = make_turn
         self.drain_seconds = drain_seconds
         self._admission = Admission(self.node, quota or Quota())
+        self._mistakes = Mistakes()
 
     def use_routers(self, source: str | Sequence[Mapping[str, Any]]) -> None:
         """Replace the routers by those of a YAML file, or of such entries.
@@ -112,8 +114,9 @@ class RelayMiddleware:
         try:
             self._check_first(environ, router)
         except RefusedError as refusal:
-            log.info("%s: %s: %s", environ.get("PATH_INFO"), refusal.status, refusal.detail)
+            self._mistakes.tell_refusal(environ.get("PATH_INFO"), refusal)
             return refuse(refusal, environ, start_response)
+        self._mistakes.look_at_server(environ)
         stream = environ[STREAM_KEY] = DirectStream(environ, start_response)
         answer = _Answer(start_response, stream, router)
         scope = partial(on_node, self.node, self.make_turn)
@@ -166,10 +169,10 @@ class RelayMiddleware:
             )
         except RefusedError as error:
             refusal = error
-            log.info("%s: %s: %s", environ.get("PATH_INFO"), refusal.status, refusal.detail)
+            self._mistakes.tell_refusal(environ.get("PATH_INFO"), refusal)
         except ConfigurationError as error:
             refusal = RefusedError("500 Internal Server Error", "invalid relay configuration")
-            log.error("%s: %s", environ.get("PATH_INFO"), error)
+            log.error("%r: %s", environ.get("PATH_INFO"), error)
         else:
             try:
                 taken = take(environ, start_response, status)
@@ -178,7 +181,7 @@ class RelayMiddleware:
                 self._cancel_orphan(named_target(answer.relay[1]), started)
                 if not isinstance(error, OSError) or not is_client_gone(environ):
                     raise
-                log.info("%s: the client left in the middle of it", environ.get("PATH_INFO"))
+                log.info("%r: the client left in the middle of it", environ.get("PATH_INFO"))
                 abandon(environ, start_response)
                 return ()
             connect(taken.sock)

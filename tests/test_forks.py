@@ -35,6 +35,12 @@ process.send("first", "hello")
 gevent.sleep(0.1)
 """
 
+LOOK = """
+    print(node.name.endswith(str(os.getpid())))
+    gevent.sleep(0.1)
+    print(len(node), process.registry.lookup("first"))
+    print(process.is_alive(pid), node.count_timers())
+"""
 GOES_ON = ["parent True True", "first hello", "first timed"]
 
 
@@ -50,8 +56,7 @@ def fork(child, before=""):
 @pytest.mark.parametrize("before", ["", "gevent.sleep(0)"], ids=["not begun", "begun"])
 def test_a_child_s_node_begins_empty_and_its_parent_s_goes_on(before):
     """§10.3"""
-    look = "print(node.name.endswith(str(os.getpid()))); gevent.sleep(0.1); print(len(node), process.registry.lookup('first'))"
-    lines, log = fork(f"{look}; print(process.is_alive(pid), node.count_timers())", before)
+    lines, log = fork(LOOK, before)
     assert lines == ["True", "0 None", "False 0", *GOES_ON]
     assert "loop (named 'first')" in log
 
