@@ -237,8 +237,13 @@ _ADVICE_503: Final = (
     "`for message in process.inbox()`; (2) its PID is from another worker, or from before a "
     "restart: run one worker; (3) the view has kept a PID: get it anew from spawn(…, name=…)"
 )
+_ADVICE_QUOTA: Final = (
+    "Most often (1) there are more people than GREENRELAY_MAX_CONNECTIONS allows for; (2) all are "
+    "counted under a proxy's address: put ProxyFix around the app before GreenRelay(app); (3) a "
+    "page connects again and again, and never closes"
+)
 _RETRY: Final = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
 
 
 def _too_many(text: str) -> RefusedError:
-    return RefusedError(UNAVAILABLE, text, _RETRY)
+    return RefusedError(UNAVAILABLE, text, _RETRY, advice=_ADVICE_QUOTA)

@@ -7,10 +7,8 @@ anywhere else          nobody, on the interpreter's own node
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
@@ -23,17 +21,37 @@ from greenrelay.pid import PID
 from greenrelay.waiter import Turn
 
 
-@dataclass(slots=True)
-class _Here:
-    """Where anonymous code runs: in the request that an app on a node handles."""
+class Scope:
+    """Where anonymous code runs: in the request that an app on a node handles.
 
-    node: Node
-    make_turn: Callable[[], Turn] | None
-    started: list[PID] | None
-    """What it has started; `None` when it is over: a greenlet of its own may go on for ever."""
+    A context manager that may be entered again and again; its value is the list of the PIDs
+    started so far in the block.
+
+    Args:
+        node: which one the code means.
+        make_turn: gives what surrounds each message of the processes spawned here.
+    """
+
+    __slots__ = ("_token", "make_turn", "node", "started")
+
+    def __init__(self, node: Node, make_turn: Callable[[], Turn] | None = None) -> None:
+        self.node = node
+        self.make_turn = make_turn
+        self.started: list[PID] | None = None
+        """`None` outside of the block: a greenlet that was made in it may go on for ever."""
+        self._token: Any = None
+
+    def __enter__(self) -> list[PID]:
+        self._token = _here.set(self)
+        self.started = []
+        return self.started
+
+    def __exit__(self, *error: object) -> None:
+        self.started = None
+        _here.reset(self._token)
 
 
-_here: ContextVar[_Here | None] = ContextVar("greenrelay.here", default=None)
+_here: ContextVar[Scope | None] = ContextVar("greenrelay.here", default=None)
 
 
 class _Interpreter:
@@ -144,24 +162,9 @@ def pin_node(name: str) -> Node:
     return node
 
 
-@contextlib.contextmanager
-def on_node(node: Node, make_turn: Callable[[], Turn] | None = None) -> Iterator[list[PID]]:
-    """Let anonymous code in this block belong to `node`.
-
-    Args:
-        make_turn: gives what surrounds each message of the processes spawned here.
-
-    Returns:
-        A context manager; its value is the list of the PIDs started so far in the block.
-    """
-    started: list[PID] = []
-    here = _Here(node, make_turn, started)
-    token = _here.set(here)
-    try:
-        yield started
-    finally:
-        _here.reset(token)
-        here.started = None
+def on_node(node: Node, make_turn: Callable[[], Turn] | None = None) -> Scope:
+    """Let anonymous code in this block belong to `node`; see `Scope`."""
+    return Scope(node, make_turn)
 
 
 def make_turn() -> Turn | None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import gevent
@@ -118,9 +117,9 @@ class RelayMiddleware:
             return refuse(refusal, environ, start_response)
         self._mistakes.look_at_server(environ)
         stream = environ[STREAM_KEY] = DirectStream(environ, start_response)
-        answer = _Answer(start_response, stream, router)
-        scope = partial(on_node, self.node, self.make_turn)
-        with scope() as started:
+        answer = _Answer(environ, start_response, stream, router)
+        scope = on_node(self.node, self.make_turn)
+        with scope as started:
             try:
                 body = self.app(environ, answer.start)
                 if answer.status is None and not stream.is_open:
@@ -231,8 +230,13 @@ class _Answer:
     """What the app answers: passed on, unless it asks for a relay."""
 
     def __init__(
-        self, start_response: Callable[..., Any], stream: DirectStream, router: Router | None
+        self,
+        environ: dict[str, Any],
+        start_response: Callable[..., Any],
+        stream: DirectStream,
+        router: Router | None,
     ) -> None:
+        self._environ = environ
         self._start_response = start_response
         self._stream = stream
         self.router = router
@@ -266,7 +270,12 @@ class _Answer:
     def _is_on(self, header: str) -> bool:
         is_on = self.router is not None and header in self.router.rules
         if not is_on:
-            log.error("%s is ignored: no router switches this relay on for the URL", header)
+            log.error(
+                "%r: %s is ignored: no router switches this relay on there; name it in "
+                "post_middleware of one with such a prefix",
+                self._environ.get("PATH_INFO"),
+                header,
+            )
         return is_on
 
 

@@ -7,12 +7,10 @@ may do with a body (send a file by itself, look at its length, close it) it stil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-Scope = Callable[[], AbstractContextManager[Any]]
-"""Makes what surrounds code of the request."""
+from greenrelay.current import Scope
 
 _END: Final = object()
 
@@ -22,7 +20,7 @@ class ScopedBody:
 
     Args:
         body: what the app has returned.
-        scope: gives the scope anew for each step: between two the server serves others.
+        scope: entered anew for each step: between two the server serves others.
     """
 
     __slots__ = ("_body", "_chunks", "_scope")
@@ -36,7 +34,7 @@ class ScopedBody:
         return self
 
     def __next__(self) -> bytes:
-        with self._scope():
+        with self._scope:
             if self._chunks is None:
                 self._chunks = iter(self._body)
             chunk: Any = next(self._chunks, _END)
@@ -46,7 +44,7 @@ class ScopedBody:
 
     def close(self) -> None:
         """Close what the app has returned, if it can be closed."""
-        with self._scope():
+        with self._scope:
             close_body(self._body)
 
 

@@ -28,17 +28,22 @@ def warnings(caplog):
 
 
 def run(folder, *arguments, timeout=60):
-    """Run Python there, and return its exit code and what it says on standard error."""
+    """Run Python there, and return its exit code, standard output and standard error."""
     done = gevent.subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         timeout=timeout,
     )
-    return done.returncode, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def doctor(folder):
+    """Run the doctor on `app` of `site_app.py` there."""
+    return run(folder, "-m", "greenrelay", "doctor", "site_app:app")
 
 
 # -- an app that was never wrapped -------------------------------------------------------
@@ -144,6 +149,25 @@ def test_a_server_whose_sockets_can_not_be_taken_is_told(node, caplog):
         assert word in line
 
 
+def test_too_many_connections_are_told_with_their_three_causes(node, relay_server, caplog):
+    """§10.6: 503"""
+    server = relay_server(answering(node, GREENRELAY_MAX_CONNECTIONS=1))
+    with server.connect_ws("/ws/x"):
+        refuse(server, "/ws/x")
+    [line] = warnings(caplog)
+    for word in ("GREENRELAY_MAX_CONNECTIONS", "ProxyFix", "never closes"):
+        assert word in line
+
+
+def test_a_relay_that_no_router_switches_on_is_told_with_its_path(node, relay_server, caplog):
+    """§6.1"""
+    routers = [{"prefix": "/sse", "post_middleware": ["sse_relay"]}]
+    refuse(relay_server(answering(node, GREENRELAY_ROUTERS=routers)), "/ws/%0a")
+    [line] = warnings(caplog)
+    assert line.startswith("'/ws/\\n': X-WS-Relay is ignored")
+    assert "post_middleware" in line
+
+
 def test_what_a_client_repeats_is_told_once_in_a_while(node, relay_server, caplog):
     """§10.6: the rest is at INFO; other causes are told as well."""
     server = relay_server(answering(node))
@@ -198,7 +222,7 @@ for _ in range(3):
 
 def test_an_app_that_is_not_patched_is_told_at_its_first_request(tmp_path):
     """§10.6: under a gevent server, once."""
-    code, said = run(tmp_path, "-c", UNPATCHED.format(patch=""))
+    code, _, said = run(tmp_path, "-c", UNPATCHED.format(patch=""))
     assert code == 0, said
     assert said.count("monkey.patch_all()") == 1
 
@@ -206,7 +230,7 @@ def test_an_app_that_is_not_patched_is_told_at_its_first_request(tmp_path):
 def test_an_app_that_is_patched_is_told_nothing(tmp_path):
     """§10.6"""
     patch = "from gevent import monkey; monkey.patch_all()"
-    assert run(tmp_path, "-c", UNPATCHED.format(patch=patch)) == (0, "")
+    assert run(tmp_path, "-c", UNPATCHED.format(patch=patch)) == (0, "", "")
 
 
 FACTORIES = """
@@ -234,7 +258,7 @@ class Page:
 def test_a_factory_that_is_not_called_is_told_how_to_write_it(tmp_path, command, name):
     """§10.6"""
     (tmp_path / "site_app.py").write_text(FACTORIES)
-    code, said = run(tmp_path, "-m", "greenrelay", command, f"site_app:{name}")
+    code, _, said = run(tmp_path, "-m", "greenrelay", command, f"site_app:{name}")
     assert code == 2
     assert said.count("\n") == 1
     assert f"write site_app:{name}()" in said
@@ -243,8 +267,16 @@ def test_a_factory_that_is_not_called_is_told_how_to_write_it(tmp_path, command,
 def test_what_is_no_factory_is_left_alone(tmp_path):
     """§10.6"""
     (tmp_path / "site_app.py").write_text(FACTORIES)
-    code, said = run(tmp_path, "-m", "greenrelay", "doctor", "site_app:Page")
+    code, _, said = run(tmp_path, "-m", "greenrelay", "doctor", "site_app:Page")
     assert code in (0, 1), said
+
+
+def test_the_doctor_finds_what_is_spawned_at_the_import(tmp_path):
+    """§10.2"""
+    spawn = "from greenrelay import process\nprocess.spawn(print)\napp = make('a')"
+    (tmp_path / "site_app.py").write_text(SHARING + spawn)
+    _, said, _ = doctor(tmp_path)
+    assert "1 process(es) of the app are spawned at its import" in said
 
 
 # -- apps that share a node --------------------------------------------------------------
@@ -281,7 +313,7 @@ def make(name, **options):
 )
 def test_apps_that_share_the_interpreter_s_node_by_default_are_told(tmp_path, program, count):
     """§2.11: once, and not where it was chosen."""
-    code, said = run(tmp_path, "-c", SHARING + program)
+    code, _, said = run(tmp_path, "-c", SHARING + program)
     assert code == 0, said
     assert said.count("GreenRelay(app, node=Node(") == count
 
@@ -323,12 +355,6 @@ def test_a_call_of_a_process_without_a_name_names_its_pid(node):
 def test_a_header_by_hand_is_the_doctor_s_affair(tmp_path):
     """§10.6: nobody of us sees the answer of an app that was never wrapped."""
     (tmp_path / "site_app.py").write_text("from flask import Flask\napp = Flask(__name__)\n")
-    done = gevent.subprocess.run(
-        [sys.executable, "-m", "greenrelay", "doctor", "site_app:app"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert "the headers would go out to its clients" in done.stdout
+    code, said, _ = doctor(tmp_path)
+    assert code == 1
+    assert "the headers would go out to its clients" in said

@@ -14,6 +14,7 @@ from greenrelay import ConfigurationError, GreenRelay, Node, process
 from greenrelay.testing import UpgradeRefused, wait_until
 from tests.behaviours import idle
 from tests.integration import raw
+from tests.integration.test_gunicorn import GEVENT, PYWSGI, Gunicorn
 
 
 @pytest.fixture
@@ -141,6 +142,45 @@ def test_a_file_reaches_the_server_s_own_wrapper(site):
     environ = {**create_environ("/"), "wsgi.file_wrapper": Wrapper}
     body = site.app(environ, lambda status, headers, exc_info=None: None)
     assert isinstance(body, Wrapper)
+
+
+STREAMING = """
+import io
+from flask import Flask, Response, current_app, send_file
+from greenrelay import GreenRelay, Node, process
+
+app = Flask("streaming")
+relay = GreenRelay(app, node=Node("own"))
+seen = []
+
+
+def note():
+    seen.append(f"{process.current_node().name} {current_app.name}")
+
+
+def body():
+    for _ in range(3):
+        process.spawn(note)
+        yield "x"
+
+
+app.add_url_rule("/stream", "stream", lambda: Response(body(), headers={"Content-Length": "3"}))
+app.add_url_rule("/file", "file", lambda: send_file(__file__))
+app.add_url_rule("/seen", "seen", lambda: seen)
+"""
+
+
+@pytest.mark.parametrize("worker", [GEVENT, PYWSGI], ids=["gevent", "pywsgi"])
+def test_gunicorn_s_workers_iterate_in_the_app_and_send_files(tmp_path, worker):
+    """§2.11"""
+    (tmp_path / "streaming.py").write_text(STREAMING)
+    served = Gunicorn(tmp_path, *worker, "streaming:app")
+    try:
+        assert served.get("/stream").body == b"xxx"
+        wait_until(lambda: json.loads(served.get("/seen").body) == ["own streaming"] * 3)
+        assert served.get("/file").body.decode() == STREAMING
+    finally:
+        served.kill()
 
 
 # -- orphans ---------------------------------------------------------------------------
