@@ -243,7 +243,7 @@ def _answer(kind: RelayKind, values: dict[str, Any]) -> Response:
     _require_wrapped()
     try:
         relay_config(values, kind=kind)
-        return Response(headers={kind.header: simplejson.dumps(values)})
+        return Response(headers={kind.header: simplejson.dumps(values, allow_nan=False)})
     except (TypeError, ValueError, RecursionError) as error:
         if has_request_context():
             request.environ[REJECTED_KEY] = values.get("target_pid")
