@@ -216,7 +216,8 @@ class Process:
     # -- in its own greenlet ----------------------------------------------------
 
     def _begin(self) -> None:
-        if self.mailbox.doom is None:
+        # In the child of a fork the node does not know it: it has stayed in the parent.
+        if self.mailbox.doom is None and self.node.find(self.pid) is self:
             self._has_begun = True
             self.greenlet.switch()
 

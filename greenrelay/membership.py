@@ -80,7 +80,7 @@ class Member:
                         "client_pid": self.pid,
                         "reason": reason,
                         "code": code,
-                        "metadata": self.config.metadata,
+                        "metadata": self.config.copy_metadata(),
                     },
                     self.pid,
                 )
@@ -92,7 +92,7 @@ class Member:
 
     def join_payload(self) -> dict[str, Any]:
         """Return what the target is told about a new connection."""
-        return {"client_pid": self.pid, "metadata": self.config.metadata}
+        return {"client_pid": self.pid, "metadata": self.config.copy_metadata()}
 
     def is_choked(self) -> bool:
         """Tell whether the target has enough to do; reading resumes when it has drained."""
@@ -116,7 +116,7 @@ class Member:
                         "client_pid": self.pid,
                         "uptime": uptime,
                         "message_count": self.message_count,
-                        "metadata": self.config.metadata,
+                        "metadata": self.config.copy_metadata(),
                     },
                     self.pid,
                 )

@@ -11,7 +11,7 @@ from greenrelay.current import (
     current_pid,
     current_process,
     make_turn,
-    note_spawned,
+    note_started,
     require_process,
 )
 from greenrelay.lifecycle import ProcessExit
@@ -76,11 +76,21 @@ def spawn_in(
     """
     linked = require_process("spawn(link=True)") if link else None
     watcher = require_process("spawn(monitor=True)") if monitor else None
-    is_new = name is None or node.registry.lookup(name) is None
-    start = partial(node.spawn, *call, host=host, name=name, link=linked, monitor=watcher)
-    spawned = node.thread.run(partial(start, turn=turn))
-    if is_new:
-        note_spawned(spawned)
+    started: list[PID] = []
+    spawned = node.thread.run(
+        partial(
+            node.spawn,
+            *call,
+            host=host,
+            name=name,
+            link=linked,
+            monitor=watcher,
+            turn=turn,
+            on_start=started.append,
+        )
+    )
+    for each in started:
+        note_started(each)
     return spawned
 
 
