@@ -63,7 +63,7 @@ class Mistakes:
             logging.WARNING,
             "the standard library is not monkey-patched: a view or process that waits for a "
             "database or a service stops every connection; start with `from gevent import monkey; "
-            "monkey.patch_all()` before any other import, or run the app with greenrelay serve"
+            "monkey.patch_all()` before any other import, or run the app with greenrelay serve",
         )
 
     def _is_due(self, kind: str) -> bool:

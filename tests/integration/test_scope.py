@@ -221,7 +221,7 @@ def test_a_room_that_another_request_has_opened_meanwhile_is_no_orphan(own, any_
     del sys.modules["slow_rooms"]
     [other] = others
     assert own.is_alive(other)
-    assert not own.find(other).mailbox.inbox.is_closed
+    assert not own.find(other).mailbox.is_closed
 
 
 @pytest.mark.parametrize("config", [{}, {"TESTING": True}, {"DEBUG": True}])
@@ -234,7 +234,7 @@ def test_a_misspelt_field_ends_the_target_and_nobody_else(own, any_server, confi
 
     assert refusal(any_server(relaying(own, view, **config))).status == 500
     wait_until(lambda: own.registry.lookup("room") is None)
-    assert not own.find(own.registry.lookup("job")).mailbox.inbox.is_closed
+    assert not own.find(own.registry.lookup("job")).mailbox.is_closed
 
 
 def test_a_view_that_mends_its_mistake_keeps_its_target(own, any_server):
@@ -248,7 +248,7 @@ def test_a_view_that_mends_its_mistake_keeps_its_target(own, any_server):
             return relay.websocket(pid)
 
     with any_server(relaying(own, view)).connect_ws("/ws"):
-        assert not own.find(own.registry.lookup("room")).mailbox.inbox.is_closed
+        assert not own.find(own.registry.lookup("room")).mailbox.is_closed
 
 
 def test_an_app_s_own_error_page_leaves_no_orphan(own, any_server):
