@@ -24,7 +24,7 @@ from werkzeug.local import LocalProxy
 from greenrelay.admission import Quota
 from greenrelay.appcontext import AppTurn
 from greenrelay.config import EVENT_STREAM, nearest, relay_config
-from greenrelay.current import default_node
+from greenrelay.current import share_node
 from greenrelay.errors import ClientGone, ConfigurationError
 from greenrelay.middleware import MISCONFIGURED_KEY, RelayMiddleware
 from greenrelay.node import Node
@@ -76,7 +76,7 @@ class GreenRelay:
         if "greenrelay" in app.extensions:
             raise ConfigurationError("this app has a GreenRelay already; call init_app() once")
         settings = read_settings(app)
-        node = default_node(settings["GREENRELAY_NODE"]) if self._node is None else self._node
+        node = _shared_node(app, settings["GREENRELAY_NODE"]) if self._node is None else self._node
         middleware = RelayMiddleware(
             app.wsgi_app,
             node=node,
@@ -156,6 +156,19 @@ class GreenRelay:
         node, turn = _middleware(flask_app).node, AppTurn(flask_app)
         call = (target, args, kwargs)
         return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
+
+
+def _shared_node(app: Flask, name: str | None) -> Node:
+    """Return the interpreter's own node, and say so if another app lives there."""
+    node, is_shared = share_node(app, name)
+    if is_shared and name is None:
+        log.warning(
+            "%r has no node of its own and shares the interpreter's with another app: their names "
+            "and groups meet, a process of either is spawned once for both; give it its own, "
+            "GreenRelay(app, node=Node('its-name'))",
+            app.name,
+        )
+    return node
 
 
 def _end_view(error: ClientGone) -> str:

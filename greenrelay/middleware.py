@@ -35,6 +35,7 @@ from greenrelay.hijack import (
     adopt,
     find_upgraded,
     is_client_gone,
+    is_test_client,
     take,
 )
 from greenrelay.node import Node
@@ -93,7 +94,16 @@ class RelayMiddleware:
         self.use_routers(routers)
         self.make_turn = make_turn
         self.drain_seconds = drain_seconds
-        self._admission = Admission(self.node, quota or Quota())
+        self._quota = quota or Quota()
+        self._admission = Admission(self.node, self._quota)
+
+    def move(self, node: Node) -> None:
+        """Let all further connections live on another node, perhaps of another thread's loop.
+
+        What the connections so far have shared, their timer wheel above all, stays with them.
+        """
+        self.node = node
+        self._admission = Admission(node, self._quota)
 
     def use_routers(self, source: str | Sequence[Mapping[str, Any]]) -> None:
         """Replace the routers by those of a YAML file, or of such entries.
@@ -222,11 +232,25 @@ def refuse(
         upgraded.handler.socket.sendall(encode_close(refusal.close_code, refusal.body))
         adopt(upgraded)
         return ()
+    if refusal.status[:3] in ("426", "501") and is_test_client(environ):
+        refusal = _explain_testing(refusal, environ)
     body, headers = refusal_body(refusal), refusal_headers(refusal)
     if not refusal.body:  # the HEAD of an event stream, whose own headers are all there
         headers = list(refusal.headers)
     start_response(refusal.status, headers)
     return () if environ.get("REQUEST_METHOD") == "HEAD" else (body,)
+
+
+def _explain_testing(refusal: RefusedError, environ: dict[str, Any]) -> RefusedError:
+    """Return a refusal that tells how a relay is tested, as a test client can't."""
+    connect = (
+        "connect_ws" if refusal.status.startswith("426") or is_upgrade(environ) else "connect_sse"
+    )
+    text = (
+        "a test client has no socket that a relay could take; with the pytest fixture of "
+        f"greenrelay.testing it is relay_server(app).{connect}({environ.get('PATH_INFO', '/')!r})"
+    )
+    return RefusedError(refusal.status, text, refusal.headers)
 
 
 class _Answer:
