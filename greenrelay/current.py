@@ -45,8 +45,6 @@ class _Interpreter:
         """What was its node before a test began."""
         self.served: Node | None = None
         """The node that plain code of a test means instead: its server's."""
-        self.apps: weakref.WeakKeyDictionary[object, Node] = weakref.WeakKeyDictionary()
-        """The apps that were given no node of their own."""
 
 
 _interpreter = _Interpreter()
@@ -133,18 +131,6 @@ def pin_node(name: str) -> Node:
     node = default_node(name)
     _interpreter.is_pinned = True
     return node
-
-
-def share_node(app: object, name: str | None) -> tuple[Node, bool]:
-    """Return the interpreter's own node for an app, and whether another app has it already.
-
-    Args:
-        name: as for `default_node()`.
-    """
-    node = default_node(name)
-    is_shared = node in _interpreter.apps.values()
-    _interpreter.apps[app] = node
-    return node, is_shared
 
 
 def is_interpreters(node: Node) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import simplejson
 from flask import Flask, Response, current_app, has_app_context, request
@@ -24,16 +24,22 @@ from werkzeug.local import LocalProxy
 from greenrelay.admission import Quota
 from greenrelay.appcontext import AppTurn
 from greenrelay.config import EVENT_STREAM, nearest, relay_config
-from greenrelay.current import share_node
+from greenrelay.current import default_node
 from greenrelay.errors import ClientGone, ConfigurationError
+from greenrelay.fields import EventStreamFields, WebSocketFields
 from greenrelay.middleware import MISCONFIGURED_KEY, RelayMiddleware
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.routers import load_routers
 from greenrelay.routing import accept_upgrades
-from greenrelay.spawning import spawn_in
+from greenrelay.spawning import Parameters, spawn_in
 from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS, SSE_RELAY_HEADER, WS_RELAY_HEADER
+
+if TYPE_CHECKING:  # as in `greenrelay.spawning`
+    from typing_extensions import Unpack
+
+    from greenrelay.spawning import Arguments
 
 log = logging.getLogger("greenrelay.relay")
 
@@ -76,7 +82,7 @@ class GreenRelay:
         if "greenrelay" in app.extensions:
             raise ConfigurationError("this app has a GreenRelay already; call init_app() once")
         settings = read_settings(app)
-        node = _shared_node(app, settings["GREENRELAY_NODE"]) if self._node is None else self._node
+        node = default_node(settings["GREENRELAY_NODE"]) if self._node is None else self._node
         middleware = RelayMiddleware(
             app.wsgi_app,
             node=node,
@@ -102,7 +108,7 @@ class GreenRelay:
         """The current app's node."""
         return _middleware(current_app).node
 
-    def websocket(self, target: str, **fields: Any) -> Response:
+    def websocket(self, target: str, **fields: Unpack[WebSocketFields]) -> Response:
         """Return the response that turns this request into a WebSocket.
 
         Args:
@@ -113,11 +119,11 @@ class GreenRelay:
         Raises:
             ConfigurationError: a field is unknown or malformed; the text says what to write.
         """
-        values = {"target_pid": target, **fields}
+        values: dict[str, Any] = {"target_pid": target, **fields}
         relay_config(values)
         return _response(WS_RELAY_HEADER, values)
 
-    def sse(self, target: str | None = None, **fields: Any) -> Response:
+    def sse(self, target: str | None = None, **fields: Unpack[EventStreamFields]) -> Response:
         """Return the response that turns this request into an event stream.
 
         Args:
@@ -129,11 +135,46 @@ class GreenRelay:
         Raises:
             ConfigurationError: a field is unknown or malformed; the text says what to write.
         """
-        values = fields if target is None else {"target_pid": target, **fields}
+        values: dict[str, Any] = {**fields}
+        if target is not None:
+            values["target_pid"] = target
         relay_config(values, kind=EVENT_STREAM)
         return _response(SSE_RELAY_HEADER, values)
 
+    @overload  # as process.spawn()
     def spawn(
+        self,
+        target: str,
+        *args: Any,
+        app: Flask | None = ...,
+        host: str = ...,
+        name: str | None = ...,
+        link: bool = ...,
+        monitor: bool = ...,
+        **kwargs: Any,
+    ) -> PID: ...
+
+    @overload
+    def spawn(
+        self,
+        target: Callable[[Unpack[Arguments]], object],
+        *args: Unpack[Arguments],
+        app: Flask | None = ...,
+        host: str = ...,
+        name: str | None = ...,
+        link: bool = ...,
+        monitor: bool = ...,
+    ) -> PID: ...
+
+    @overload
+    def spawn(
+        self,
+        target: Callable[Parameters, object],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> PID: ...
+
+    def spawn(  # type: ignore[misc]  # the target's parameters may have the options' names
         self,
         target: Callable[..., Any] | str,
         *args: Any,
@@ -156,19 +197,6 @@ class GreenRelay:
         node, turn = _middleware(flask_app).node, AppTurn(flask_app)
         call = (target, args, kwargs)
         return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
-
-
-def _shared_node(app: Flask, name: str | None) -> Node:
-    """Return the interpreter's own node, and say so if another app lives there."""
-    node, is_shared = share_node(app, name)
-    if is_shared and name is None:
-        log.warning(
-            "%r has no node of its own and shares the interpreter's with another app: their names "
-            "and groups meet, a process of either is spawned once for both; give it its own, "
-            "GreenRelay(app, node=Node('its-name'))",
-            app.name,
-        )
-    return node
 
 
 def _end_view(error: ClientGone) -> str:

@@ -247,8 +247,8 @@ def _explain_testing(refusal: RefusedError, environ: dict[str, Any]) -> RefusedE
         "connect_ws" if refusal.status.startswith("426") or is_upgrade(environ) else "connect_sse"
     )
     text = (
-        "a test client has no socket that a relay could take; with the pytest fixture of "
-        f"greenrelay.testing it is relay_server(app).{connect}({environ.get('PATH_INFO', '/')!r})"
+        f"{refusal.body}; this is a test client, which has no socket: with greenrelay.testing it "
+        f"is relay_server(app).{connect}({environ.get('PATH_INFO', '/')!r})"
     )
     return RefusedError(refusal.status, text, refusal.headers)
 

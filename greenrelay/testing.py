@@ -19,7 +19,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import gevent
 import gevent.monkey
@@ -45,7 +45,7 @@ from greenrelay.entity import default_name
 from greenrelay.eventstream import ServerSentEvent
 from greenrelay.fakes import FakeClock, FakeTransport, fake_event_stream, fake_websocket
 from greenrelay.httpclient import HttpSession
-from greenrelay.hubthread import HubThread, ThreadEnded
+from greenrelay.loopthread import LoopThread, ThreadEnded
 from greenrelay.middleware import RelayMiddleware, find_middleware
 from greenrelay.node import Node
 from greenrelay.pid import PID
@@ -80,7 +80,13 @@ _WRAPPED = ("wsgi_app", "app", "application", "__wrapped__")
 """Where middleware keeps what it is around: Werkzeug's, and most others."""
 
 Result = TypeVar("Result")
-ServerFactory = Callable[..., "ServedApp"]
+
+
+class ServerFactory(Protocol):
+    """What the fixture `relay_server` and `serving()` give."""
+
+    def __call__(self, app: Any, *, own_thread: bool = True, **options: Any) -> ServedApp:
+        """Serve an app; see `serving()`, and `RelayServer` for the options."""
 
 
 class ServedApp:
@@ -94,7 +100,7 @@ class ServedApp:
 
     server_class: Any = RelayServer
 
-    def __init__(self, app: Any, thread: HubThread | None = None, **options: Any) -> None:
+    def __init__(self, app: Any, thread: LoopThread | None = None, **options: Any) -> None:
         self.thread = thread
         """The server's own; none: it shares the test's."""
         self._middleware = _find_wrapped(app)
@@ -242,12 +248,12 @@ def serving() -> Iterator[ServerFactory]:
     in the thread of the test, for views that need the main thread's loop, as child processes do.
     """
     servers: list[ServedApp] = []
-    threads: list[HubThread] = []
+    threads: list[LoopThread] = []
 
-    def start(app: Any, own_thread: bool = True, **options: Any) -> ServedApp:
+    def start(app: Any, *, own_thread: bool = True, **options: Any) -> ServedApp:
         if own_thread and _may_leave(app, servers):
             if not threads:
-                threads.append(HubThread("greenrelay server"))
+                threads.append(LoopThread("greenrelay server"))
             options["thread"] = threads[0]
         servers.append(ServedApp(app, **options))
         mean(servers[-1].node)

@@ -1,6 +1,5 @@
 """A test may block its thread beside a server of its own, and tests never meet (§2.11, §10.8)."""
 
-import logging
 import subprocess
 import sys
 import threading
@@ -14,7 +13,7 @@ from flask import Flask, jsonify, request, session
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from greenrelay import GreenRelay, Node, RelayMiddleware, process
-from greenrelay.hubthread import HubThread, ThreadEnded
+from greenrelay.loopthread import LoopThread, ThreadEnded
 from greenrelay.rescue import Rescue
 from greenrelay.testing import UpgradeRefused, leaks, serving, wait_until
 from tests.integration.apps import echo, open_sockets, relay_app
@@ -191,7 +190,7 @@ def test_run_raises_what_the_function_does(relay_server):
 
 
 def test_a_call_that_waits_hears_that_its_thread_has_ended():
-    thread = HubThread("test")
+    thread = LoopThread("test")
     errors = []
 
     def wait():
@@ -283,17 +282,6 @@ def test_the_name_in_the_apps_configuration_stays(relay_server):
     app.config["GREENRELAY_NODE"] = "web7"
     GreenRelay(app)
     assert relay_server(app).node.name == "web7"
-
-
-def test_two_apps_that_share_the_interpreters_node_are_warned(relay_server, caplog):
-    """§2.11."""
-    apps = [make_app(), make_app(node=Node("own"))]
-    assert not caplog.records
-    apps.append(make_app())
-    (record,) = caplog.records
-    assert record.levelno == logging.WARNING
-    assert "'online' has no node of its own" in record.getMessage()
-    assert "GreenRelay(app, node=Node(" in record.getMessage()
 
 
 # -- plain requests ----------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """An event loop in an OS thread of its own, which others hand functions to.
 
-    thread = HubThread("server")
+    thread = LoopThread("server")
     thread.run(function, …)  ─► a greenlet there calls it ─► its value, or what it raises, here
     thread.end()
 
@@ -31,7 +31,7 @@ class ThreadEnded(GreenRelayError):
     """The thread does not run any more: it was ended, or something in it has ended it."""
 
 
-class HubThread:
+class LoopThread:
     """An event loop in an OS thread of its own.
 
     Args:
