@@ -79,12 +79,10 @@ class LoopThread:
             self._calls.append((future, lambda: function(*args)))
             self._waited_for.add(future)
             self._knock.send()
-        try:
-            return future.result(timeout)
-        except concurrent.futures.TimeoutError:
-            if future.done():
-                raise  # the function's own
-            raise TimeoutError(f"{function!r} took longer than {timeout} s") from None
+        concurrent.futures.wait([future], timeout)
+        if not future.done():
+            raise TimeoutError(f"{function!r} took longer than {timeout} s")
+        return future.result()
 
     def count_calls(self) -> int:
         """Count the calls that have not returned yet."""

@@ -59,6 +59,7 @@ __all__ = [
     "FakeTransport",
     "HttpSession",
     "ServedApp",
+    "ServerFactory",
     "ServerSentEvent",
     "UpgradeRefused",
     "WebSocketClient",

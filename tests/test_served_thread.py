@@ -9,54 +9,15 @@ import urllib.request
 
 import gevent
 import pytest
-from flask import Flask, jsonify, request, session
+from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from greenrelay import GreenRelay, Node, RelayMiddleware, process
-from greenrelay.loopthread import LoopThread, ThreadEnded
+from greenrelay.loopthread import ThreadEnded
 from greenrelay.rescue import Rescue
-from greenrelay.testing import UpgradeRefused, leaks, serving, wait_until
+from greenrelay.testing import leaks, serving, wait_until
 from tests.integration.apps import echo, open_sockets, relay_app
-
-
-def presence():
-    for message in process.inbox():
-        message.reply(process.pid())
-
-
-def make_app(**options):
-    """Return an app with a process that is started by name."""
-    app = Flask("online")
-    app.secret_key = "a test's"
-    relay = GreenRelay(app, **options)
-
-    @app.get("/")
-    def index():
-        return "hello"
-
-    @app.get("/ws")
-    def ws():
-        return relay.websocket(process.spawn(echo))
-
-    @app.get("/presence")
-    def who():
-        return jsonify(process.call(process.spawn(presence, name="presence"), "who"))
-
-    @app.get("/boom")
-    def boom():
-        raise RuntimeError("in a view")
-
-    @app.get("/exit")
-    def leave():
-        raise SystemExit(3)
-
-    @app.route("/visits", methods=["GET", "POST"])
-    def visits():
-        session["count"] = session.get("count", 0) + 1
-        return {"count": session["count"]}
-
-    return app
-
+from tests.online import make_app, presence
 
 # -- a thread of its own -------------------------------------------------------------------
 
@@ -169,45 +130,6 @@ def test_a_view_may_need_the_tests_own_thread(relay_server):
     assert server.get("/").text == "hello"
 
 
-# -- run() ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("own_thread", [True, False])
-def test_run_calls_on_the_servers_node(relay_server, own_thread):
-    server = relay_server(make_app(), own_thread=own_thread)
-    assert server.run(process.current_node) is server.node
-    pid = server.run(process.spawn, presence)
-    assert server.run(process.call, pid, "who") == pid
-    assert server.run(process.info, pid)["mailbox"] == 0
-
-
-def test_run_raises_what_the_function_does(relay_server):
-    server = relay_server(make_app())
-    with pytest.raises(KeyError, match="nowhere"):
-        server.run({}.__getitem__, "nowhere")
-    with pytest.raises(TimeoutError, match=r"longer than 0\.02 s"):
-        server.run(gevent.sleep, 30, timeout=0.02)
-
-
-def test_a_call_that_waits_hears_that_its_thread_has_ended():
-    thread = LoopThread("test")
-    errors = []
-
-    def wait():
-        try:
-            thread.run(gevent.sleep, 60)
-        except ThreadEnded as error:
-            errors.append(error)
-
-    waiter = threading.Thread(target=wait)
-    waiter.start()
-    wait_until(lambda: thread.run(lambda: thread.count_calls()) == 2)
-    thread.end()
-    waiter.join(5)
-    assert len(errors) == 1
-    thread.end()
-
-
 # -- nodes of their own ----------------------------------------------------------------------
 
 
@@ -282,65 +204,6 @@ def test_the_name_in_the_apps_configuration_stays(relay_server):
     app.config["GREENRELAY_NODE"] = "web7"
     GreenRelay(app)
     assert relay_server(app).node.name == "web7"
-
-
-# -- plain requests ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("own_thread", [True, False])
-def test_get_and_post_answer_as_flasks_test_client_does(relay_server, own_thread):
-    """§10.8."""
-    app = make_app()
-
-    @app.post("/echo/<word>")
-    def post(word):
-        found = {"args": request.args, "form": request.form}
-        return {"word": word, **found, "json": request.get_json(silent=True)}
-
-    server = relay_server(app, own_thread=own_thread)
-    assert server.get("/nowhere").status_code == 404
-    form = server.post("/echo/ä%23b c?x=1", data={"name": "Ada & Bob"})
-    assert form.json["form"] == {"name": "Ada & Bob"}
-    assert (form.json["word"], form.json["args"]) == ("ä#b c", {"x": "1"})
-    answer = server.post("/echo/t", json={"a": [1]}, query_string={"y": "ü"})
-    assert answer.json == {"word": "t", "args": {"y": "ü"}, "form": {}, "json": {"a": [1]}}
-    assert answer.headers["Content-Type"] == "application/json"
-
-
-def test_a_session_keeps_its_cookies(relay_server):
-    """§10.8."""
-    server = relay_server(make_app())
-    visitor, other = server.session(), server.session()
-    assert [visitor.post("/visits").json["count"] for _ in range(3)] == [1, 2, 3]
-    assert other.get("/visits").json == {"count": 1}
-    assert server.get("/visits").json == server.get("/visits").json == {"count": 1}
-
-
-def test_a_session_opens_connections_with_its_cookies(relay_server):
-    """§10.8."""
-    app = make_app()
-
-    @app.get("/mine")
-    def mine():
-        return ("", 200 if session.get("count") else 401)
-
-    visitor = relay_server(app).session()
-    for is_known, status in ((False, 401), (True, 200)):
-        if is_known:
-            visitor.post("/visits")
-        for connect in (visitor.connect_ws, visitor.connect_sse):
-            with pytest.raises(UpgradeRefused) as refused:
-                connect("/mine")
-            assert refused.value.status == status
-
-
-def test_a_response_that_does_not_come_is_a_timeout(relay_server):
-    """§10.8."""
-    app = make_app()
-    app.add_url_rule("/slow", view_func=lambda: gevent.sleep(30) or "late")
-    visitor = relay_server(app).session(timeout=0.05)
-    with pytest.raises(TimeoutError, match=r"GET /slow: no whole response in 0\.05 s"):
-        visitor.get("/slow")
 
 
 # -- where server and test share a thread ------------------------------------------------------
@@ -436,38 +299,3 @@ def test_patching_makes_no_difference_to_a_test(tmp_path, head):
     command = [sys.executable, "-m", "pytest", "-q", "--rootdir=.", "test_it.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert "5 passed" in done.stdout, done.stdout + done.stderr
-
-
-# -- Flask's test client -------------------------------------------------------------------------
-
-
-UPGRADE = {
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Key": "x" * 22 + "==",
-    "Sec-WebSocket-Version": "13",
-}
-
-
-@pytest.mark.parametrize(
-    ("kind", "headers", "status", "connect"),
-    [
-        ("websocket", {}, 426, "connect_ws"),
-        ("websocket", UPGRADE, 501, "connect_ws"),
-        ("sse", {}, 501, "connect_sse"),
-    ],
-)
-def test_a_test_client_is_told_how_a_relay_is_tested(node, kind, headers, status, connect):
-    """§10.8."""
-    app = Flask("tested")
-    relay = GreenRelay(app, node=node)
-    app.add_url_rule("/relay", view_func=lambda: getattr(relay, kind)(process.spawn(echo)))
-    answer = app.test_client().get("/relay", headers=headers)
-    assert answer.status_code == status
-    assert f"relay_server(app).{connect}('/relay')" in answer.text
-    assert answer.text.count("\n") == 1
-
-
-def test_a_test_client_is_told_other_refusals_as_they_are(node):
-    app = relay_app(node, "nobody")
-    assert app.test_client().get("/ws").text == "invalid relay configuration\n"
