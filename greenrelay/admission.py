@@ -24,7 +24,7 @@ from greenrelay.handshake import (
     end_to_end_headers,
     upgrade_headers,
 )
-from greenrelay.hijack import adopt, can_take, find_upgraded
+from greenrelay.hijack import adopt, can_take, discard_body, find_upgraded
 from greenrelay.message import Exit, MonitorRef
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy, Verdict
@@ -82,11 +82,13 @@ class Admission:
     Args:
         node: where the connections live.
         quota: how many there may be.
+        body_timeout: seconds for which a request's body may not go on; 0 is off.
     """
 
-    def __init__(self, node: Node, quota: Quota) -> None:
+    def __init__(self, node: Node, quota: Quota, body_timeout: float) -> None:
         self._node = node
         self._quota = quota
+        self._body_timeout = body_timeout
         self._wheel = TimerWheel()
         self._frames = FrameCache()
         self._events = EventCache()
@@ -110,8 +112,11 @@ class Admission:
             relay: the relay header's name and value.
             headers: the handler's other headers.
 
+        Switches: yes, while the request's body is still arriving.
+
         Raises:
             RefusedError, ConfigurationError: answer with it.
+            OSError: as `discard_body()`.
         """
         name, value = relay
         if name == SSE_RELAY_HEADER:
@@ -154,6 +159,18 @@ class Admission:
 
     def _check(self, environ: dict[str, Any], config: RelayConfig, rule: Rule) -> Verdict:
         verdict = check_origin(environ, rule.origins)
+        self._check_room(environ, config)
+        if not can_take(environ):
+            raise RefusedError(
+                "501 Not Implemented",
+                "this server's sockets can't be taken; run the app with greenrelay serve, "
+                "gunicorn -k gevent, or gevent.pywsgi",
+            )
+        discard_body(environ, self._body_timeout)
+        self._check_room(environ, config)  # again: it may have been long in coming
+        return verdict
+
+    def _check_room(self, environ: dict[str, Any], config: RelayConfig) -> None:
         if self._node.is_draining:
             raise RefusedError(UNAVAILABLE, "server is stopping", _RETRY)
         if config.target_pid and not self._node.is_alive(config.target_pid):
@@ -163,13 +180,6 @@ class Admission:
         except RefusedError:
             self._node.counts["refused.quota"] += 1
             raise
-        if not can_take(environ):
-            raise RefusedError(
-                "501 Not Implemented",
-                "this server's sockets can't be taken; run the app with greenrelay serve, "
-                "gunicorn -k gevent, or gevent.pywsgi",
-            )
-        return verdict
 
 
 def check_origin(environ: dict[str, Any], origins: OriginPolicy) -> Verdict:

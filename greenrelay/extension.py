@@ -27,6 +27,7 @@ from greenrelay.config import EVENT_STREAM, nearest, relay_config
 from greenrelay.current import default_node
 from greenrelay.errors import ClientGone, ConfigurationError
 from greenrelay.fields import EventStreamFields, WebSocketFields
+from greenrelay.logs import log_now
 from greenrelay.middleware import MISCONFIGURED_KEY, RelayMiddleware
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
@@ -206,7 +207,7 @@ def _end_view(error: ClientGone) -> str:
 
 def _report(error: ConfigurationError) -> Response:
     """Answer for a view that has asked for a relay with fields that are none."""
-    log.error("%s: %s", request.path, error)
+    log_now(log, logging.ERROR, "%r: %s", request.path, error)
     request.environ[MISCONFIGURED_KEY] = True
     return Response("invalid relay configuration\n", 500, mimetype="text/plain")
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gevent
@@ -23,6 +24,7 @@ import simplejson
 from werkzeug.wsgi import ClosingIterator
 
 from greenrelay.admission import Admission, Quota
+from greenrelay.body import BodyFault
 from greenrelay.config import DEFAULT_LIMITS, Limits
 from greenrelay.current import default_node, on_node
 from greenrelay.direct import STREAM_KEY, DirectStream
@@ -30,21 +32,28 @@ from greenrelay.errors import ConfigurationError, RefusedError
 from greenrelay.frames import encode_close
 from greenrelay.handshake import Headers, is_upgrade, refusal_body, refusal_headers
 from greenrelay.hijack import (
+    END_CONNECTION,
     Taken,
     abandon,
     adopt,
+    end_connection,
     find_upgraded,
-    is_client_gone,
     is_test_client,
     take,
 )
+from greenrelay.logs import log_now
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
 from greenrelay.routers import Router, Rule, default_router, find_router, load_routers
 from greenrelay.session import Session
-from greenrelay.waiter import Turn
-from greenrelay.wire import DRAIN_SECONDS, SSE_RELAY_HEADER, WS_RELAY_HEADER
+from greenrelay.turn import Turn
+from greenrelay.wire import (
+    BODY_TIMEOUT_SECONDS,
+    DRAIN_SECONDS,
+    SSE_RELAY_HEADER,
+    WS_RELAY_HEADER,
+)
 
 log = logging.getLogger("greenrelay.relay")
 
@@ -71,6 +80,8 @@ class RelayMiddleware:
         quota: how many connections there may be.
         drain_seconds: how long clients and processes have to end when the server stops.
         make_turn: gives what surrounds each message of the processes that views spawn.
+        body_timeout: seconds for which the body of a request that becomes a relay may not go on,
+            where the server is not greenrelay's and has no time-out of its own; 0 is off.
     """
 
     def __init__(
@@ -85,6 +96,7 @@ class RelayMiddleware:
         quota: Quota | None = None,
         drain_seconds: float = DRAIN_SECONDS,
         make_turn: Callable[[], Turn] | None = None,
+        body_timeout: float = BODY_TIMEOUT_SECONDS,
     ) -> None:
         self.app = app
         self.node = default_node() if node is None else node
@@ -94,8 +106,8 @@ class RelayMiddleware:
         self.use_routers(routers)
         self.make_turn = make_turn
         self.drain_seconds = drain_seconds
-        self._quota = quota or Quota()
-        self._admission = Admission(self.node, self._quota)
+        self._admit_on = partial(Admission, quota=quota or Quota(), body_timeout=body_timeout)
+        self._admission = self._admit_on(self.node)
 
     def move(self, node: Node) -> None:
         """Let all further connections live on another node, perhaps of another thread's loop.
@@ -103,7 +115,7 @@ class RelayMiddleware:
         What the connections so far have shared, their timer wheel above all, stays with them.
         """
         self.node = node
-        self._admission = Admission(node, self._quota)
+        self._admission = self._admit_on(node)
 
     def use_routers(self, source: str | Sequence[Mapping[str, Any]]) -> None:
         """Replace the routers by those of a YAML file, or of such entries.
@@ -116,11 +128,12 @@ class RelayMiddleware:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        self.node.settle_here()
         router = find_router(self.routers, environ.get("PATH_INFO", ""))
         try:
             self._check_first(environ, router)
         except RefusedError as refusal:
-            log.info("%s: %s: %s", environ.get("PATH_INFO"), refusal.status, refusal.detail)
+            _log(logging.INFO, environ, f"{refusal.status}: {refusal.detail}")
             return refuse(refusal, environ, start_response)
         stream = environ[STREAM_KEY] = DirectStream(environ, start_response)
         answer = _Answer(start_response, stream, router)
@@ -173,21 +186,24 @@ class RelayMiddleware:
             )
         except RefusedError as error:
             refusal = error
-            log.info("%s: %s: %s", environ.get("PATH_INFO"), refusal.status, refusal.detail)
+            _log(logging.INFO, environ, f"{refusal.status}: {refusal.detail}")
         except ConfigurationError as error:
             refusal = RefusedError("500 Internal Server Error", "invalid relay configuration")
-            log.error("%s: %s", environ.get("PATH_INFO"), error)
+            _log(logging.ERROR, environ, error)
+        except BaseException as error:  # while the request's body was still arriving
+            self._cancel_orphan(answer.relay[1], spawned)
+            if not isinstance(error, OSError) or isinstance(error, BodyFault):
+                raise
+            _log(logging.INFO, environ, "the client left in the middle of it")
+            abandon(environ, start_response)
+            return ()
         else:
             try:
                 taken = take(environ, start_response, status)
-            except BaseException as error:  # the rest of a body may be malformed, or break off
+            except BaseException:
                 self._admission.withdraw(session)
                 self._cancel_orphan(answer.relay[1], spawned)
-                if not isinstance(error, OSError) or not is_client_gone(environ):
-                    raise
-                log.info("%s: the client left in the middle of it", environ.get("PATH_INFO"))
-                abandon(environ, start_response)
-                return ()
+                raise
             connect(taken.sock)
             _begin(session, taken)
             if taken.must_stop:
@@ -213,6 +229,10 @@ class RelayMiddleware:
                 self.node.cancel(pid, reason="relay refused")
 
 
+def _log(level: int, environ: dict[str, Any], what: object) -> None:
+    log_now(log, level, "%r: %s", environ.get("PATH_INFO"), what)
+
+
 def _begin(session: Session, taken: Taken) -> None:
     """Join now; let the loop do the rest when the request has ended."""
     session.join()
@@ -232,7 +252,9 @@ def refuse(
         upgraded.handler.socket.sendall(encode_close(refusal.close_code, refusal.body))
         adopt(upgraded)
         return ()
-    if refusal.status[:3] in ("426", "501") and is_test_client(environ):
+    if refusal.headers == END_CONNECTION:
+        end_connection(start_response)
+    elif refusal.status[:3] in ("426", "501") and is_test_client(environ):
         refusal = _explain_testing(refusal, environ)
     body, headers = refusal_body(refusal), refusal_headers(refusal)
     if not refusal.body:  # the HEAD of an event stream, whose own headers are all there
@@ -287,7 +309,8 @@ class _Answer:
     def _is_on(self, header: str) -> bool:
         is_on = self.router is not None and header in self.router.rules
         if not is_on:
-            log.error("%s is ignored: no router switches this relay on for the URL", header)
+            text = "%s is ignored: no router switches this relay on for the URL"
+            log_now(log, logging.ERROR, text, header)
         return is_on
 
 

@@ -130,6 +130,22 @@ def test_a_view_may_need_the_tests_own_thread(relay_server):
     assert server.get("/").text == "hello"
 
 
+@pytest.mark.parametrize("options", [{}, {"node": Node("given")}], ids=["shared", "given"])
+def test_what_a_view_may_call_a_test_may_too(relay_server, options):
+    """§2.9, §10.8: without `run()`."""
+    server = relay_server(make_app(**options))
+    with server.connect_ws("/ws") as ws:
+        wait_until(lambda: len(server.node) == 2)
+        client = next(entity.pid for entity in server.node if entity.pid.host == "ws")
+        with process.on_node(server.node):
+            pid = process.spawn(presence, name="presence")
+            assert process.call("presence", "who") == pid
+            assert process.send(client, "said", "from the test")
+            assert ws.receive_json() == {"topic": "said", "data": "from the test"}
+            process.terminate(pid)
+            wait_until(lambda: not process.is_alive(pid))
+
+
 # -- nodes of their own ----------------------------------------------------------------------
 
 
