@@ -2,12 +2,13 @@
 
 in a process           that process, on its node
 in a view              nobody, on the node of the view's app
-anywhere else          nobody, on the interpreter's own node
+anywhere else          nobody, on the interpreter's own node; in a test, on its server's
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 from weakref import WeakSet
@@ -63,6 +64,12 @@ class _Interpreter:
         self.apps: WeakSet[Any] = WeakSet()
         """Those that share the node because nobody said otherwise."""
         self.has_told = False
+        self.made: WeakSet[Node] = WeakSet()
+        """Its node, and those that have been it."""
+        self.older: Node | None = None
+        """What was its node before a test began."""
+        self.served: Node | None = None
+        """The node that plain code of a test means instead: its server's."""
 
 
 _interpreter = _Interpreter()
@@ -103,7 +110,9 @@ def current_node() -> Node:
         node: Node = process.node
         return node
     here = _here.get()
-    return default_node() if here is None else here.node
+    if here is not None:
+        return here.node
+    return default_node() if _interpreter.served is None else _interpreter.served
 
 
 def current_pid() -> PID | None:
@@ -132,6 +141,7 @@ def default_node(name: str | None = None) -> Node:
             "name it first, with GREENRELAY_NODE or --node, and spawn after GreenRelay(app)"
         )
     fresh = Node(name)
+    _interpreter.made.add(fresh)
     if node is None or node.has_default_name:
         _interpreter.node = fresh
     return fresh
@@ -165,6 +175,39 @@ def pin_node(name: str) -> Node:
 def on_node(node: Node, make_turn: Callable[[], Turn] | None = None) -> Scope:
     """Let anonymous code in this block belong to `node`; see `Scope`."""
     return Scope(node, make_turn)
+
+
+def is_interpreters(node: Node) -> bool:
+    """Tell whether `node` is, or was, the interpreter's own, and not one that an app was given."""
+    return node in _interpreter.made
+
+
+def likely_node() -> Node:
+    """Return the node of an app that does not say which: the interpreter's when it was made."""
+    if _interpreter.node is None and _interpreter.older is not None:
+        return _interpreter.older
+    return default_node()
+
+
+@contextlib.contextmanager
+def fresh_interpreter() -> Iterator[Callable[[Node], None]]:
+    """Let this block begin as a new interpreter does, for a test: without a node.
+
+    Returns:
+        A context manager; its value is called with the node that plain code means from then on.
+        (Not the node of apps that are made then: each of them may have its own server.)
+    """
+    kept = vars(_interpreter).copy()
+    fresh = {**vars(_Interpreter()), "made": kept["made"], "older": kept["node"]}
+    vars(_interpreter).update(fresh)
+
+    def mean(node: Node) -> None:
+        _interpreter.served = node
+
+    try:
+        yield mean
+    finally:
+        vars(_interpreter).update(kept)
 
 
 def make_turn() -> Turn | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import simplejson
 from flask import Flask, Response, current_app, has_app_context, has_request_context, request
@@ -27,6 +27,7 @@ from greenrelay.config import EVENT_STREAM, WEBSOCKET, RelayKind, nearest, relay
 from greenrelay.current import default_node, share_node
 from greenrelay.direct import STREAM_KEY
 from greenrelay.errors import ClientGone, ConfigurationError
+from greenrelay.fields import EventStreamFields, WebSocketFields
 from greenrelay.logs import log_now
 from greenrelay.middleware import REJECTED_KEY, RelayMiddleware
 from greenrelay.node import Node
@@ -34,8 +35,13 @@ from greenrelay.origins import OriginPolicy
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.routers import load_routers
 from greenrelay.routing import accept_upgrades
-from greenrelay.spawning import spawn_in
+from greenrelay.spawning import Parameters, spawn_in
 from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS
+
+if TYPE_CHECKING:  # as in `greenrelay.spawning`
+    from typing_extensions import Unpack
+
+    from greenrelay.spawning import Arguments
 
 log = logging.getLogger("greenrelay.relay")
 
@@ -108,7 +114,7 @@ class GreenRelay:
         """The current app's node."""
         return _middleware(current_app).node
 
-    def websocket(self, target: str, **fields: Any) -> Response:
+    def websocket(self, target: str, **fields: Unpack[WebSocketFields]) -> Response:
         """Return the response that turns this request into a WebSocket.
 
         Args:
@@ -121,7 +127,7 @@ class GreenRelay:
         """
         return _answer(WEBSOCKET, {"target_pid": target, **fields})
 
-    def sse(self, target: str | None = None, **fields: Any) -> Response:
+    def sse(self, target: str | None = None, **fields: Unpack[EventStreamFields]) -> Response:
         """Return the response that turns this request into an event stream.
 
         Args:
@@ -133,9 +139,45 @@ class GreenRelay:
         Raises:
             ConfigurationError: a field is unknown or malformed; the text says what to write.
         """
-        return _answer(EVENT_STREAM, fields if target is None else {"target_pid": target, **fields})
+        values: dict[str, Any] = {**fields}
+        if target is not None:
+            values["target_pid"] = target
+        return _answer(EVENT_STREAM, values)
 
+    @overload  # as process.spawn()
     def spawn(
+        self,
+        target: str,
+        *args: Any,
+        app: Flask | None = ...,
+        host: str = ...,
+        name: str | None = ...,
+        link: bool = ...,
+        monitor: bool = ...,
+        **kwargs: Any,
+    ) -> PID: ...
+
+    @overload
+    def spawn(
+        self,
+        target: Callable[[Unpack[Arguments]], object],
+        *args: Unpack[Arguments],
+        app: Flask | None = ...,
+        host: str = ...,
+        name: str | None = ...,
+        link: bool = ...,
+        monitor: bool = ...,
+    ) -> PID: ...
+
+    @overload
+    def spawn(
+        self,
+        target: Callable[Parameters, object],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> PID: ...
+
+    def spawn(  # type: ignore[misc]  # the target's parameters may have the options' names
         self,
         target: Callable[..., Any] | str,
         *args: Any,

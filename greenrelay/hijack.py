@@ -69,6 +69,11 @@ def can_take(environ: dict[str, Any]) -> bool:
     )
 
 
+def is_test_client(environ: dict[str, Any]) -> bool:
+    """Tell whether the request comes from Flask's or Werkzeug's test client, without a server."""
+    return isinstance(environ.get("wsgi.input"), io.BytesIO) and "RAW_URI" in environ
+
+
 def take(environ: dict[str, Any], start_response: Callable[..., Any], status: str) -> Taken:
     """Take the request's socket; the server is not told otherwise.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gevent
@@ -37,6 +38,7 @@ from greenrelay.hijack import (
     adopt,
     end_connection,
     find_upgraded,
+    is_test_client,
     take,
 )
 from greenrelay.logs import log_now
@@ -106,8 +108,17 @@ class RelayMiddleware:
         self.use_routers(routers)
         self.make_turn = make_turn
         self.drain_seconds = drain_seconds
-        self._admission = Admission(self.node, quota or Quota(), body_timeout)
+        self._admit_on = partial(Admission, quota=quota or Quota(), body_timeout=body_timeout)
+        self._admission = self._admit_on(self.node)
         self._mistakes = Mistakes()
+
+    def move(self, node: Node) -> None:
+        """Let all further connections live on another node, perhaps of another thread's loop.
+
+        What the connections so far have shared, their timer wheel above all, stays with them.
+        """
+        self.node = node
+        self._admission = self._admit_on(node)
 
     def use_routers(self, source: str | Sequence[Mapping[str, Any]]) -> None:
         """Replace the routers by those of a YAML file, or of such entries.
@@ -240,11 +251,25 @@ def refuse(
         return ()
     if refusal.headers == END_CONNECTION:
         end_connection(start_response)
+    elif refusal.status[:3] in ("426", "501") and is_test_client(environ):
+        refusal = _explain_testing(refusal, environ)
     body, headers = refusal_body(refusal), refusal_headers(refusal)
     if not refusal.body:  # the HEAD of an event stream, whose own headers are all there
         headers = list(refusal.headers)
     start_response(refusal.status, headers)
     return () if environ.get("REQUEST_METHOD") == "HEAD" else (body,)
+
+
+def _explain_testing(refusal: RefusedError, environ: dict[str, Any]) -> RefusedError:
+    """Return a refusal that tells how a relay is tested, as a test client can't."""
+    connect = (
+        "connect_ws" if refusal.status.startswith("426") or is_upgrade(environ) else "connect_sse"
+    )
+    text = (
+        f"{refusal.body}; this is a test client, which has no socket: with greenrelay.testing it "
+        f"is relay_server(app).{connect}({environ.get('PATH_INFO', '/')!r})"
+    )
+    return RefusedError(refusal.status, text, refusal.headers)
 
 
 class _Answer:
