@@ -225,7 +225,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
 
 def _response(header: str, values: dict[str, Any]) -> Response:
     try:
-        return Response(headers={header: simplejson.dumps(values)})
+        return Response(headers={header: simplejson.dumps(values, allow_nan=False)})
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"{header}: {error}; send what JSON has, or str() of it") from None
 
