@@ -54,19 +54,25 @@ class OneLineGroup(click.Group):
         """Run, and exit: with 2 and one line on standard error for wrong usage."""
         try:
             sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}))
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            sys.exit(USAGE_ERROR)
         except click.ClickException as error:
             fail(f"{error.format_message()} (see greenrelay --help)")
         except click.Abort:
             sys.exit(1)
 
 
-@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
+# Without a command click 8.1 prints its help and calls that success; 8.2 does not.
+@click.group(
+    cls=OneLineGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="greenrelay")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Real-time for the Flask app you already have."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(USAGE_ERROR)
 
 
 @main.command()

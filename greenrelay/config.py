@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import simplejson
-
 from greenrelay.duration import parse_duration
 from greenrelay.errors import ConfigurationError
+from greenrelay.jsontext import decode_json
 from greenrelay.pid import PID
 from greenrelay.wire import (
     MAX_BACKLOG_BYTES,
@@ -96,7 +95,7 @@ def parse_relay_header(
     """
     kind = kind or WEBSOCKET
     try:
-        values = simplejson.loads(text)
+        values = decode_json(text)
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{kind.header} is no JSON: {error}") from None
     if not isinstance(values, dict):

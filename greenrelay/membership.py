@@ -10,11 +10,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import simplejson
-
 from greenrelay.config import RelayConfig, RelayKind, parse_fields
 from greenrelay.entity import Entity
 from greenrelay.errors import ConfigurationError
+from greenrelay.jsontext import decode_json
 from greenrelay.message import Exit, Message, MonitorRef
 from greenrelay.node import Node
 from greenrelay.pid import PID
@@ -133,7 +132,7 @@ class Member:
         """
         if isinstance(payload, (str, bytes)):
             try:
-                payload = simplejson.loads(payload)
+                payload = decode_json(payload)
             except ValueError as error:
                 raise ConfigurationError(f"control is no JSON: {error}") from None
         if not isinstance(payload, Mapping):
