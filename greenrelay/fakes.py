@@ -8,10 +8,10 @@ clock.advance(30)                     what is due happens on the way
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from greenrelay.backlog import Backlog
 from greenrelay.config import EVENT_STREAM, relay_config
 from greenrelay.dialect import FrameCache
 from greenrelay.frames import OP_BINARY, OP_CLOSE, OP_TEXT
@@ -76,12 +76,17 @@ class FakeTransport:
         """Whether the session has said that it will write no more."""
         self.on_closed: Callable[[], object] | None = None
         self._sent = b""
-        self._waiting: deque[bytes] = deque()
+        self._waiting = Backlog()
 
     @property
     def written(self) -> bytes:
         """Everything that was written, and not dropped again."""
-        return self._sent + b"".join(self._waiting)
+        return self._sent + bytes(self._waiting.peek(self._waiting.size))
+
+    @property
+    def undelivered(self) -> int:
+        """As `unsent`: there is no kernel that could hold more."""
+        return self.unsent
 
     def start(self, early: bytes = b"") -> None:
         """Begin to read, with what has come early."""
@@ -89,10 +94,10 @@ class FakeTransport:
         if early and self.receiver is not None:
             self.receiver.on_bytes(early)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, is_control: bool = False) -> None:
         """Record `data`."""
         if self.unsent:
-            self._waiting.append(data)
+            self._waiting.append(data, is_control)
             self.unsent += len(data)
         else:
             self._sent += data
@@ -100,7 +105,7 @@ class FakeTransport:
     def flush(self) -> None:
         """Play a client that has read everything."""
         self._sent = self.written
-        self._waiting.clear()
+        self._waiting = Backlog()
         self.unsent = 0
         if self.receiver is not None:
             self.receiver.on_flushed()
@@ -115,17 +120,14 @@ class FakeTransport:
 
     def discard_unsent(self) -> None:
         """Forget what was not sent."""
-        self._waiting.clear()
+        self._waiting = Backlog()
         self.unsent = 0
 
     def drop_oldest(self, size: int) -> int:
         """Forget the oldest writes that wait, until `size` bytes are free; return how many."""
-        dropped = 0
-        while self._waiting and size > 0:
-            length = len(self._waiting.popleft())
-            self.unsent -= length
-            size -= length
-            dropped += 1
+        before = self._waiting.size
+        dropped = self._waiting.drop_oldest(size)
+        self.unsent -= before - self._waiting.size
         return dropped
 
     def shutdown_write(self) -> None:

@@ -66,6 +66,8 @@ class Node:
         self.topology = Topology()
         self.is_draining = False
         """Whether the server is stopping: new relays are refused."""
+        self.lingering: set[Any] = set()
+        """Connections that have ended for everybody, and whose last bytes are on their way."""
         self._random = random
         self._entities: dict[str, Entity] = {}
         self._numbers = itertools.count(1)

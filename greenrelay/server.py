@@ -15,6 +15,7 @@ import gevent.pywsgi
 import gevent.ssl
 
 from greenrelay.handler import RelayHandler
+from greenrelay.tls import TlsSocket
 from greenrelay.wire import (
     CLOSE_SERVICE_RESTART,
     HEAD_TIMEOUT_SECONDS,
@@ -92,7 +93,8 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
             handler.handle()
         finally:
             if handler.taken is None:
-                ssl_socket.close()
+                ssl_socket.settimeout(0.0)  # its goodbye is sent, and the client's not awaited
+                TlsSocket(ssl_socket).close()
 
 
 def _tls_context(certfile: str, keyfile: str | None) -> Any:
