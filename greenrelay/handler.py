@@ -33,6 +33,7 @@ from greenrelay.hijack import TAKE_KEY, Taken, has_closed, send_at_once, take_fi
 from greenrelay.legacy import LegacyRefused, LegacyWebSocket
 from greenrelay.middleware import find_rule
 from greenrelay.routers import Rule
+from greenrelay.tls import say_goodbye
 from greenrelay.wire import CLOSE_INTERNAL_ERROR, MAX_HEAD_BYTES
 
 log = logging.getLogger("greenrelay.server")
@@ -152,6 +153,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         self.socket.sendall(answer)
         # Closing with unread input resets the connection, and the answer is lost.
         with gevent.Timeout(LINGER_SECONDS, _QUIETLY), contextlib.suppress(OSError):
+            say_goodbye(self.socket)
             self.socket.shutdown(socket.SHUT_WR)
             while self.socket.recv(READ_BYTES):
                 pass

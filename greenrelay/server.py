@@ -15,7 +15,7 @@ import gevent.pywsgi
 import gevent.ssl
 
 from greenrelay.handler import RelayHandler
-from greenrelay.tls import TlsSocket
+from greenrelay.tls import say_goodbye
 from greenrelay.wire import (
     CLOSE_SERVICE_RESTART,
     HEAD_TIMEOUT_SECONDS,
@@ -27,6 +27,17 @@ log = logging.getLogger("greenrelay.server")
 
 # pywsgi's seams are not in its type stubs.
 _WSGIServer: Any = gevent.pywsgi.WSGIServer
+
+
+class _PoliteHandler(RelayHandler):
+    """Says goodbye in TLS before pywsgi closes the socket beneath."""
+
+    def handle_one_request(self) -> Any:
+        """Serve one request."""
+        result = super().handle_one_request()
+        if result is None:  # there will be no other
+            say_goodbye(self.socket)
+        return result
 
 
 class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
@@ -43,7 +54,7 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         OSError: the files of a certificate can't be read, or don't match.
     """
 
-    handler_class = RelayHandler
+    handler_class = _PoliteHandler
 
     def __init__(
         self,
@@ -93,8 +104,7 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
             handler.handle()
         finally:
             if handler.taken is None:
-                ssl_socket.settimeout(0.0)  # its goodbye is sent, and the client's not awaited
-                TlsSocket(ssl_socket).close()
+                ssl_socket.close()
 
 
 def _tls_context(certfile: str, keyfile: str | None) -> Any:

@@ -34,7 +34,7 @@ def test_five_seconds_count_from_the_last_progress(left_after, seconds):
 
 
 def test_our_own_stall_is_not_the_peers():
-    """§11.2"""
+    """§8: as with pings."""
     patience = Patience(0.0, 100)
     assert patience.next_check(30.0, 100) > 30.0
     assert patience.next_check(61.0, 100) <= 61.0

@@ -33,6 +33,8 @@ def connect(node, any_server, security, target):
         server = any_server(relay_app(node, target, max_backlog=0, **fields), **ours)
         client = raw.RawClient(server.url, receive_buffer=4096, **theirs)
         clients.append(client)
+        if theirs:
+            client.socket.suppress_ragged_eofs = False  # TLS has to say that it is the end
         client.upgrade()
         return client
 
