@@ -2,13 +2,11 @@
 
 import socket
 
-import gevent
 import pytest
 
 from greenrelay import process
-from greenrelay.testing import wait_until
 from tests.integration import raw
-from tests.integration.apps import Recorder, relay_app, send_frame
+from tests.integration.apps import relay_app, send_frame
 
 pytestmark = pytest.mark.usefixtures("no_socket_left", "nothing_printed")
 
