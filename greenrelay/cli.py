@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import os
 import signal
@@ -252,11 +253,26 @@ def load_app(text: str) -> Any:
             app = app()
         except (Exception, SystemExit) as error:  # see above
             fail(f"{text} failed: {_describe(error)}")
+    elif is_factory_like(app):
+        fail(f"{text} is a function that makes an app, and none itself; write {text}()")
     if isinstance(app, Flask) and "greenrelay" not in app.extensions:
         accept_upgrades(app)  # for its views that use wsgi.websocket
     if not callable(app):
         fail(f"{text!r} is no WSGI app but {type(app).__name__}")
     return app
+
+
+def is_factory_like(app: Any) -> bool:
+    """Tell whether a server could not call this function as an app: it takes other arguments."""
+    if not inspect.isfunction(app):
+        return False
+    signature = inspect.signature(app)
+    try:
+        given = signature.bind("environ", "start_response").arguments
+    except TypeError:
+        return True
+    # What stands in for an argument that nobody gives: a server always gives both.
+    return any(signature.parameters[name].default is not inspect.Parameter.empty for name in given)
 
 
 def _describe(error: BaseException) -> str:

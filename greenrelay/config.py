@@ -65,6 +65,10 @@ class RelayConfig(Limits):
     retry: float = 0.0
     """Event streams only: seconds after which the browser should reconnect."""
 
+    def copy_metadata(self) -> dict[str, Any]:
+        """Return the metadata for one message: whoever gets it may change it."""
+        return {name: _copy(value) for name, value in self.metadata.items()}
+
 
 class RelayKind(NamedTuple):
     """What distinguishes the two relay headers."""
@@ -170,7 +174,14 @@ def _parse_topic(value: Any) -> str:
 def _parse_metadata(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f'metadata is an object like {{"user": 7}}, got {value!r:.80}')
-    return value
+    return {name: _copy(item) for name, item in value.items()}
+
+
+def _copy(value: Any) -> Any:
+    """Return a copy of what JSON can nest; anything else is what it is."""
+    if isinstance(value, dict):
+        return {name: _copy(item) for name, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def _parse_count(value: Any) -> int:

@@ -7,10 +7,10 @@ anywhere else          nobody, on the interpreter's own node
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any
+from weakref import WeakSet
 
 from greenlet import getcurrent
 
@@ -18,18 +18,40 @@ from greenrelay.errors import ConfigurationError, NotAProcess
 from greenrelay.lifecycle import Process
 from greenrelay.node import Node
 from greenrelay.pid import PID
-from greenrelay.waiter import Turn
+from greenrelay.turn import Turn
 
 
-class _Here(NamedTuple):
-    """Where anonymous code runs: in the request that an app on a node handles."""
+class Scope:
+    """Where anonymous code runs: in the request that an app on a node handles.
 
-    node: Node
-    make_turn: Callable[[], Turn] | None
-    spawned: list[PID]
+    A context manager that may be entered again and again; its value is the list of the PIDs
+    started so far in the block.
+
+    Args:
+        node: which one the code means.
+        make_turn: gives what surrounds each message of the processes spawned here.
+    """
+
+    __slots__ = ("_token", "make_turn", "node", "started")
+
+    def __init__(self, node: Node, make_turn: Callable[[], Turn] | None = None) -> None:
+        self.node = node
+        self.make_turn = make_turn
+        self.started: list[PID] | None = None
+        """`None` outside of the block: a greenlet that was made in it may go on for ever."""
+        self._token: Any = None
+
+    def __enter__(self) -> list[PID]:
+        self._token = _here.set(self)
+        self.started = []
+        return self.started
+
+    def __exit__(self, *error: object) -> None:
+        self.started = None
+        _here.reset(self._token)
 
 
-_here: ContextVar[_Here | None] = ContextVar("greenrelay.here", default=None)
+_here: ContextVar[Scope | None] = ContextVar("greenrelay.here", default=None)
 
 
 class _Interpreter:
@@ -38,6 +60,9 @@ class _Interpreter:
     def __init__(self) -> None:
         self.node: Node | None = None
         self.is_pinned = False
+        self.apps: WeakSet[Any] = WeakSet()
+        """Those that share the node because nobody said otherwise."""
+        self.has_told = False
 
 
 _interpreter = _Interpreter()
@@ -112,6 +137,20 @@ def default_node(name: str | None = None) -> Node:
     return fresh
 
 
+def share_node(app: Any) -> list[Any]:
+    """Enter an app that lives on the interpreter's node for want of another.
+
+    Returns:
+        The apps that do so already, the first time there are any; else none.
+    """
+    others = [other for other in _interpreter.apps if other is not app]
+    _interpreter.apps.add(app)
+    if not others or _interpreter.has_told:
+        return []
+    _interpreter.has_told = True
+    return others
+
+
 def pin_node(name: str) -> Node:
     """Name the interpreter's own node for good: no app's configuration changes it.
 
@@ -123,22 +162,9 @@ def pin_node(name: str) -> Node:
     return node
 
 
-@contextlib.contextmanager
-def on_node(node: Node, make_turn: Callable[[], Turn] | None = None) -> Iterator[list[PID]]:
-    """Let anonymous code in this block belong to `node`.
-
-    Args:
-        make_turn: gives what surrounds each message of the processes spawned here.
-
-    Returns:
-        A context manager; its value is the list of the PIDs spawned so far in the block.
-    """
-    here = _Here(node, make_turn, [])
-    token = _here.set(here)
-    try:
-        yield here.spawned
-    finally:
-        _here.reset(token)
+def on_node(node: Node, make_turn: Callable[[], Turn] | None = None) -> Scope:
+    """Let anonymous code in this block belong to `node`; see `Scope`."""
+    return Scope(node, make_turn)
 
 
 def make_turn() -> Turn | None:
@@ -154,8 +180,8 @@ def make_turn() -> Turn | None:
     return here.make_turn() if here is not None and here.make_turn is not None else None
 
 
-def note_spawned(pid: PID) -> None:
-    """Remember what the request under way has spawned."""
+def note_started(pid: PID) -> None:
+    """Remember what the request under way has started."""
     here = _here.get()
-    if here is not None:
-        here.spawned.append(pid)
+    if here is not None and here.started is not None:
+        here.started.append(pid)

@@ -80,7 +80,7 @@ class Member:
                         "client_pid": self.pid,
                         "reason": reason,
                         "code": code,
-                        "metadata": self.config.metadata,
+                        "metadata": self.config.copy_metadata(),
                     },
                     self.pid,
                 )
@@ -92,23 +92,19 @@ class Member:
 
     def join_payload(self) -> dict[str, Any]:
         """Return what the target is told about a new connection."""
-        return {"client_pid": self.pid, "metadata": self.config.metadata}
+        return {"client_pid": self.pid, "metadata": self.config.copy_metadata()}
 
     def is_choked(self) -> bool:
         """Tell whether the target has enough to do; reading resumes when it has drained."""
         target = self._target
         if target is None or not target.is_full:
             return False
-        mailbox = getattr(target, "mailbox", None)
-        if mailbox is not None:
-            mailbox.on_drained(self.pid, self.transport.resume)
+        target.on_drained(self.pid, self.transport.resume)
         return True
 
     def _forget_drained(self, target: Entity) -> None:
-        mailbox = getattr(target, "mailbox", None)
-        if mailbox is not None:
-            mailbox.forget_drained(self.pid)
-            self.transport.resume()
+        target.forget_drained(self.pid)
+        self.transport.resume()
 
     def send_heartbeat(self, uptime: float) -> None:
         """Tell the target that the connection is there, for so many seconds already."""
@@ -120,7 +116,7 @@ class Member:
                         "client_pid": self.pid,
                         "uptime": uptime,
                         "message_count": self.message_count,
-                        "metadata": self.config.metadata,
+                        "metadata": self.config.copy_metadata(),
                     },
                     self.pid,
                 )

@@ -156,7 +156,7 @@ class WebSocketSession(Session):
             return
         payload: Any = data
         if config.dialect == "envelope":
-            payload = envelope(self.pid, data, config.metadata)
+            payload = envelope(self.pid, data, config.copy_metadata())
         if self._target is not None:
             self._target.deliver(Message(config.message_topic, payload, self.pid))
 
