@@ -51,6 +51,9 @@ def drain(node: Node, seconds: float, spare: Set[PID] = frozenset()) -> None:
         # A connection has been told, and only did not answer.
         entity.kill(SHUTDOWN if isinstance(entity, Session) else KILLED)
     gevent.sleep(0)
+    # Those that have ended, but whose client still reads what it was sent.
+    while time.monotonic() < deadline and any(one.transport.undelivered for one in node.lingering):
+        gevent.sleep(POLL_SECONDS)
 
 
 def _others(node: Node, spare: Set[PID]) -> list[Entity]:

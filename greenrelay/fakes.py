@@ -8,10 +8,10 @@ clock.advance(30)                     what is due happens on the way
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from greenrelay.backlog import Backlog
 from greenrelay.config import EVENT_STREAM, relay_config
 from greenrelay.dialect import FrameCache
 from greenrelay.frames import OP_BINARY, OP_CLOSE, OP_TEXT
@@ -77,12 +77,17 @@ class FakeTransport:
         """Whether the session has said that it will write no more."""
         self.on_closed: Callable[[], object] | None = None
         self._sent = b""
-        self._waiting: deque[bytes | memoryview] = deque()
+        self._waiting = Backlog()
 
     @property
     def written(self) -> bytes:
         """Everything that was written, and not dropped again."""
-        return self._sent + b"".join(self._waiting)
+        return self._sent + bytes(self._waiting.peek(self._waiting.size))
+
+    @property
+    def undelivered(self) -> int:
+        """As `unsent`: there is no kernel that could hold more."""
+        return self.unsent
 
     def start(self, early: bytes = b"") -> None:
         """Begin to read, with what has come early."""
@@ -102,15 +107,16 @@ class FakeTransport:
         self._sent += taken
         return len(taken)
 
-    def keep(self, rest: bytes | memoryview) -> None:
+    def keep(self, data: bytes, sent: int) -> None:
         """Record what `send` has left: it waits, and a frame that has begun is never dropped."""
-        self._waiting.append(rest)
-        self.unsent += len(rest)
+        self._waiting.append(data)
+        self._waiting.take(sent)
+        self.unsent += len(data) - sent
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, is_control: bool = False) -> None:
         """Record `data`."""
         if self.unsent:
-            self._waiting.append(data)
+            self._waiting.append(data, is_control)
             self.unsent += len(data)
         else:
             self._sent += data
@@ -118,7 +124,7 @@ class FakeTransport:
     def flush(self) -> None:
         """Play a client that has read everything."""
         self._sent = self.written
-        self._waiting.clear()
+        self._waiting = Backlog()
         self.unsent = 0
         if self.receiver is not None:
             self.receiver.on_flushed()
@@ -133,21 +139,14 @@ class FakeTransport:
 
     def discard_unsent(self) -> None:
         """Forget what was not sent, except the rest of a frame that has begun."""
-        self.drop_oldest(self.unsent)
-        self.unsent = sum(map(len, self._waiting))
+        self._waiting.discard()
+        self.unsent = self._waiting.size
 
     def drop_oldest(self, size: int) -> int:
         """Forget the oldest writes that wait, until `size` bytes are free; return how many."""
-        waiting = self._waiting
-        begun = waiting.popleft() if waiting and isinstance(waiting[0], memoryview) else None
-        dropped = 0
-        while waiting and size > 0:
-            length = len(waiting.popleft())
-            self.unsent -= length
-            size -= length
-            dropped += 1
-        if begun is not None:
-            waiting.appendleft(begun)
+        before = self._waiting.size
+        dropped = self._waiting.drop_oldest(size)
+        self.unsent -= before - self._waiting.size
         return dropped
 
     def shutdown_write(self) -> None:

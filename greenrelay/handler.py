@@ -37,6 +37,7 @@ from greenrelay.logs import escape, log_now, report_failure
 from greenrelay.middleware import find_rule
 from greenrelay.reading import MAX_REQUEST_LINE_BYTES, HeadReader
 from greenrelay.routers import Rule
+from greenrelay.tls import say_goodbye
 from greenrelay.wire import CLOSE_INTERNAL_ERROR
 
 log = logging.getLogger("greenrelay.server")
@@ -127,6 +128,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     def _linger(self) -> None:
         """Read what still comes: closing with unread input resets, and the answer is lost."""
         with gevent.Timeout(LINGER_SECONDS, _QUIETLY), contextlib.suppress(OSError):
+            say_goodbye(self.socket)
             self.socket.shutdown(socket.SHUT_WR)
             while self.socket.recv(READ_BYTES):
                 pass

@@ -74,6 +74,8 @@ class Node:
         """Where all of it happens; other threads hand over what they want done."""
         self.is_draining = False
         """Whether the server is stopping: new relays are refused."""
+        self.lingering: set[Any] = set()
+        """Connections that have ended for everybody, and whose last bytes are on their way."""
         self._random = random
         self._numbers = itertools.count(1)
         self._clear()

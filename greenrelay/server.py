@@ -18,6 +18,7 @@ import gevent.ssl
 
 from greenrelay.handler import RelayHandler
 from greenrelay.logs import log_now, log_soon
+from greenrelay.tls import say_goodbye
 from greenrelay.wire import (
     BODY_TIMEOUT_SECONDS,
     CLOSE_SERVICE_RESTART,
@@ -38,6 +39,17 @@ COMPLAINT_SECONDS = 1.0
 _WSGIServer: Any = gevent.pywsgi.WSGIServer
 
 
+class _PoliteHandler(RelayHandler):
+    """Says goodbye in TLS before pywsgi closes the socket beneath."""
+
+    def handle_one_request(self) -> Any:
+        """Serve one request."""
+        result = super().handle_one_request()
+        if result is None:  # there will be no other
+            say_goodbye(self.socket)
+        return result
+
+
 class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
     """A `gevent.pywsgi.WSGIServer` for the open internet.
 
@@ -54,7 +66,7 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         OSError: the files of a certificate can't be read, or don't match.
     """
 
-    handler_class = RelayHandler
+    handler_class = _PoliteHandler
 
     def __init__(
         self,

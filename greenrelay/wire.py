@@ -80,12 +80,16 @@ TARGET_FAILED: Final = "target process failed"
 # A control frame holds 125 bytes, two of them the code. Source: RFC 6455 §5.5.
 MAX_CLOSE_REASON_BYTES: Final = 123
 
-# How long a peer may take to answer a close frame before the socket is cut.
+# How long a peer that is told goodbye may take nothing of what it is sent, and answer
+# nothing, before the socket is cut; and how long all of it may take.
 CLOSE_TIMEOUT_SECONDS: Final = 5.0
+MAX_CLOSE_SECONDS: Final = 60.0  # as long as common proxies wait for a client that reads slowly
 
 # Limits and their defaults; 0 is off.
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 MAX_BACKLOG_BYTES: Final = 1024 * 1024
+# Control frames may exceed a backlog from which messages are dropped by so much: 500 large pongs.
+CONTROL_BACKLOG_BYTES: Final = 64 * 1024
 PING_INTERVAL_SECONDS: Final = (
     25.0  # below the 30 s after which mobile carriers drop idle NAT entries
 )
