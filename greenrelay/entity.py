@@ -22,7 +22,18 @@ class Entity(Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether connections should stop reading for it."""
+        """Whether connections should stop parsing and reading for it."""
+
+    def on_drained(self, key: object, call: Callable[[], None]) -> None:
+        """Have `call` called once, when it has drained to half its mark, or ended.
+
+        Args:
+            key: who asks; one call is kept for each.
+            call: must not block; what it leads to waits for another turn of the loop.
+        """
+
+    def forget_drained(self, key: object) -> None:
+        """Do not call; a key that is not there is no error."""
 
     @property
     def deliver(self) -> Callable[[Message], bool]:

@@ -183,8 +183,16 @@ class Process:
 
     @property
     def is_full(self) -> bool:
-        """Whether connections should stop reading for it."""
+        """Whether connections should stop parsing and reading for it."""
         return self.mailbox.is_full
+
+    def on_drained(self, key: object, call: Callable[[], None]) -> None:
+        """Have `call` called once, when its mailbox has drained to half its mark."""
+        self.mailbox.on_drained(key, call)
+
+    def forget_drained(self, key: object) -> None:
+        """Do not call; a key that is not there is no error."""
+        self.mailbox.forget_drained(key)
 
     # -- in its own greenlet ----------------------------------------------------
 

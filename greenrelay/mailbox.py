@@ -158,7 +158,14 @@ class Mailbox(Waiter):
     # -- backpressure ----------------------------------------------------------
 
     def on_drained(self, key: object, call: Callable[[], None]) -> None:
-        """Have `call` called once, when the mailbox has drained to half its mark."""
+        """Have `call` called once, when the mailbox has drained to half its mark.
+
+        Soon, if nothing of what is in it is waited for.
+        """
+        if self._is_waiting and not self._is_waking:
+            # The owner waits for something else than what fills it, perhaps from this client.
+            self._loop.run_callback(call)
+            return
         self._drained[key] = call
         self.is_plain = False
 

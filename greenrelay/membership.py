@@ -72,7 +72,7 @@ class Member:
             self.node.topology.unmonitor(self._monitor)
             self._monitor = None
         if target is not None:
-            self._forget_drained(target)
+            target.forget_drained(self.pid)
             target.deliver(
                 Message(
                     self.LEAVE,
@@ -99,16 +99,12 @@ class Member:
         target = self._target
         if target is None or not target.is_full:
             return False
-        mailbox = getattr(target, "mailbox", None)
-        if mailbox is not None:
-            mailbox.on_drained(self.pid, self.transport.resume)
+        target.on_drained(self.pid, self.go_on)
         return True
 
-    def _forget_drained(self, target: Entity) -> None:
-        mailbox = getattr(target, "mailbox", None)
-        if mailbox is not None:
-            mailbox.forget_drained(self.pid)
-            self.transport.resume()
+    def go_on(self) -> None:
+        """Listen to the client again; what waits is taken in another turn of the loop."""
+        self.transport.resume()
 
     def send_heartbeat(self, uptime: float) -> None:
         """Tell the target that the connection is there, for so many seconds already."""
@@ -156,3 +152,4 @@ class Member:
         self.config = config
         if target is not None:
             self._attach(target)
+        self.go_on()  # the former may have been full

@@ -25,7 +25,7 @@ class MonitorRef(NamedTuple):
 class Message:
     """One message in a mailbox."""
 
-    __slots__ = ("payload", "sender", "topic")
+    __slots__ = ("payload", "sender", "size", "topic")
 
     topic: str
     """What it is about: the app's word, or one of the relay's (`ws.join` …)."""
@@ -33,11 +33,16 @@ class Message:
     """What was sent: on one node the very object, not a copy."""
     sender: PID | None
     """Who sent it; `None` from a view or a plain greenlet."""
+    size: int
+    """Bytes of client text or data that it carries; 0 for what the app itself has sent."""
 
-    def __init__(self, topic: str, payload: Any = None, sender: PID | None = None) -> None:
+    def __init__(
+        self, topic: str, payload: Any = None, sender: PID | None = None, size: int = 0
+    ) -> None:
         self.topic = topic
         self.payload = payload
         self.sender = sender
+        self.size = size
 
     def reply(self, payload: Any = None) -> bool:
         """Give the sender of a `call()` its reply; `False`: it does not wait any more.
