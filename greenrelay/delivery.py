@@ -137,8 +137,7 @@ class Recipient(Member):
         """Tell in the log what is wrong with a message: once, however many receive it."""
         if message is not self.frames.blamed:
             self.frames.blamed = message
-            topic = message.topic if message.topic.isprintable() else repr(message.topic)
-            about = self.pid, topic, message.sender, fault
+            about = self.pid, message.topic, message.sender, fault
             log_soon(self.LOG, logging.ERROR, "%s: bad %.80s from %s: %.300s", *about)
 
     def write(self, data: bytes) -> None:
@@ -176,6 +175,11 @@ class Recipient(Member):
     @property
     def is_full(self) -> bool:
         """Connections do not slow each other down."""
+        return False
+
+    @property
+    def is_condemned(self) -> bool:
+        """A connection that is killed is gone at once."""
         return False
 
     def on_drained(self, key: object, call: Callable[[], None]) -> None:

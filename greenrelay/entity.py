@@ -24,13 +24,12 @@ class Entity(Protocol):
     def is_full(self) -> bool:
         """Whether connections should stop parsing and reading for it."""
 
-    def on_drained(self, key: object, call: Callable[[], None]) -> None:
-        """Have `call` called once, when it has drained to half its mark, or ended.
+    @property
+    def is_condemned(self) -> bool:
+        """Whether it has been killed, and nobody should count on it any more."""
 
-        Args:
-            key: who asks; one call is kept for each.
-            call: must not block; what it leads to waits for another turn of the loop.
-        """
+    def on_drained(self, key: object, call: Callable[[], None]) -> None:
+        """Have `call` called once, when it is not full any more; from anywhere, soon."""
 
     def forget_drained(self, key: object) -> None:
         """Do not call; a key that is not there is no error."""

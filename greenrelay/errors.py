@@ -12,6 +12,7 @@
     ├── NotACall                  the caller's: nobody waits for this reply
     ├── NameNotRegistered         the caller's: nobody holds the name
     ├── NameTaken                 the caller's: somebody else holds the name
+    ├── LoopStopped               nobody's: the event loop that was asked has ended
     ├── CallTimeout               nobody's: the callee took too long
     └── ProcessDown               the callee's: it died before it replied
 
@@ -38,6 +39,8 @@ class RefusedError(GreenRelayError):
         body: one line of text for the client, without details.
         headers: further response headers.
         detail: what exactly was wrong, for the log.
+        advice: where that comes from most often and what to write then, if somebody's mistake
+            may be behind it: it is a warning.
     """
 
     def __init__(
@@ -47,12 +50,14 @@ class RefusedError(GreenRelayError):
         headers: tuple[tuple[str, str], ...] = (),
         *,
         detail: str = "",
+        advice: str = "",
     ) -> None:
         super().__init__(detail or body)
         self.status = status
         self.body = body
         self.headers = headers
         self.detail = detail or body
+        self.advice = advice
 
     @property
     def close_code(self) -> int:
@@ -114,6 +119,10 @@ class NameTaken(GreenRelayError, ValueError):
         super().__init__(f"the name {name!r} is taken by {holder}")
         self.name = name
         self.holder = holder
+
+
+class LoopStopped(GreenRelayError, RuntimeError):
+    """Ask no more: the event loop that this thread's call was handed to has ended."""
 
 
 class CallTimeout(GreenRelayError, TimeoutError):

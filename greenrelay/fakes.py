@@ -63,13 +63,14 @@ class FakeTransport:
         unsent: as if so many bytes had not been sent yet.
     """
 
-    send = None
     remote_address = "192.0.2.1:50000"
 
     def __init__(self, receiver: Any = None, unsent: int = 0) -> None:
         self.receiver = receiver
         self.unsent = unsent
         """Set it to play a client that does not read; `flush()` ends that."""
+        self.room: int | None = None
+        """Bytes that a `send` takes, to play a socket that is nearly full; by default all."""
         self.is_closed = False
         self.is_reading = False
         self.is_deferred = False
@@ -81,7 +82,7 @@ class FakeTransport:
         """Whether the session has said that it will write no more."""
         self.on_closed: Callable[[], object] | None = None
         self._sent = b""
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[bytes | memoryview] = deque()
 
     @property
     def written(self) -> bytes:
@@ -93,6 +94,23 @@ class FakeTransport:
         self.is_reading = True
         if early and self.receiver is not None:
             self.receiver.on_bytes(early)
+
+    @property
+    def send(self) -> Callable[[bytes], int] | None:
+        """The way around `write()`, there while nothing is unsent, as a real transport's."""
+        return None if self.unsent or self.is_closed else self._send
+
+    def _send(self, data: bytes) -> int:
+        taken = data if self.room is None else data[: self.room]
+        if not taken:
+            raise BlockingIOError
+        self._sent += taken
+        return len(taken)
+
+    def keep(self, rest: bytes | memoryview) -> None:
+        """Record what `send` has left: it waits, and a frame that has begun is never dropped."""
+        self._waiting.append(rest)
+        self.unsent += len(rest)
 
     def write(self, data: bytes) -> None:
         """Record `data`."""
@@ -143,18 +161,22 @@ class FakeTransport:
             self.receiver.on_turn()
 
     def discard_unsent(self) -> None:
-        """Forget what was not sent."""
-        self._waiting.clear()
-        self.unsent = 0
+        """Forget what was not sent, except the rest of a frame that has begun."""
+        self.drop_oldest(self.unsent)
+        self.unsent = sum(map(len, self._waiting))
 
     def drop_oldest(self, size: int) -> int:
         """Forget the oldest writes that wait, until `size` bytes are free; return how many."""
+        waiting = self._waiting
+        begun = waiting.popleft() if waiting and isinstance(waiting[0], memoryview) else None
         dropped = 0
-        while self._waiting and size > 0:
-            length = len(self._waiting.popleft())
+        while waiting and size > 0:
+            length = len(waiting.popleft())
             self.unsent -= length
             size -= length
             dropped += 1
+        if begun is not None:
+            waiting.appendleft(begun)
         return dropped
 
     def shutdown_write(self) -> None:

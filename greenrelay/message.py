@@ -31,10 +31,15 @@ class Message:
     """What it is about: the app's word, or one of the relay's (`ws.join` …)."""
     payload: Any
     """What was sent: on one node the very object, not a copy."""
-    sender: PID | None
-    """Who sent it; `None` from a view or a plain greenlet."""
+    sender: PID | Any
+    """The PID of the process or connection that sent it; `None` from a view or plain code.
+
+    Its type says `Any` for the latter: every message of a browser has a sender, and so has every
+    one of a process, so a loop need not look; one that views send to as well may.
+    """
+
     size: int
-    """Bytes of client text or data that it carries; 0 for what the app itself has sent."""
+    """Bytes of client text that count towards the mark of a mailbox; 0 from a process."""
 
     def __init__(
         self, topic: str, payload: Any = None, sender: PID | None = None, size: int = 0
@@ -62,7 +67,7 @@ class Message:
 class Replier(Protocol):
     """Whoever brings a reply to its caller: a node."""
 
-    def deliver(self, pid: PID, message: Message) -> bool:
+    def reply(self, pid: PID, message: Message) -> bool:
         """Hand over a message; `False`: nobody is there."""
 
 
@@ -83,7 +88,7 @@ class Request(Message):
 
     def reply(self, payload: Any = None) -> bool:
         """Give the caller its reply; `False`: it does not wait any more."""
-        return self._replier.deliver(self.reply_to, Message("@reply", payload))
+        return self._replier.reply(self.reply_to, Message("@reply", payload))
 
 
 @dataclass(frozen=True, slots=True)

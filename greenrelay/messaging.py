@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from greenlet import getcurrent
 
 from greenrelay.calls import make_call
 from greenrelay.channel import Channel
-from greenrelay.current import current_node, current_pid, require_process
+from greenrelay.current import current_node, current_pid, current_process, require_process
 from greenrelay.entity import check_topic
 from greenrelay.message import Event, Message
 from greenrelay.timers import Timer
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 
 CALL_TIMEOUT_SECONDS = 5.0
 """As Erlang's: far longer than a call should take, and shorter than a caller's patience."""
@@ -38,7 +42,10 @@ def send(dest: str, topic: str, payload: Any = None) -> bool:
     """
     process = getattr(getcurrent(), "process", None)
     if process is None:
-        return current_node().send(dest, topic, payload)
+        node = current_node()
+        if node.thread.is_here():
+            return node.send(dest, topic, payload)
+        return node.post(dest, topic, payload)
     return process.node.send(dest, topic, payload, process.pid)  # type: ignore[no-any-return]  # a Node
 
 
@@ -52,7 +59,10 @@ def broadcast(pids: Iterable[str], topic: str, payload: Any = None) -> int:
         ValueError: the topic is empty or reserved.
         TypeError: `pids` is one PID instead of several.
     """
-    return current_node().broadcast(pids, topic, payload, current_pid())
+    node = current_node()
+    if not node.thread.is_here():
+        pids = pids if isinstance(pids, str) else tuple(pids)
+    return node.thread.run(node.broadcast, pids, topic, payload, current_pid())
 
 
 def send_after(seconds: float, dest: str, topic: str, payload: Any = None) -> Timer:
@@ -69,7 +79,8 @@ def send_after(seconds: float, dest: str, topic: str, payload: Any = None) -> Ti
         ValueError: the topic is empty or reserved, or `seconds` is negative.
         InvalidPID: `dest` is neither a PID nor a name.
     """
-    return current_node().send_after(seconds, dest, topic, payload, current_pid())
+    node = current_node()
+    return node.thread.run(node.send_after, seconds, dest, topic, payload, current_pid())
 
 
 def call(
@@ -90,7 +101,14 @@ def call(
         NameNotRegistered, InvalidPID, ValueError: as for `send()`.
     """
     node = current_node()
-    return make_call(node, node.resolve(dest), (topic, payload), current_pid(), timeout)
+    callee, process = node.resolve(dest), current_process()
+    caller = None if process is None else process.pid
+    run = node.thread.run_greenlet
+    try:
+        return run(make_call, node, callee, (topic, payload), caller, timeout)
+    finally:
+        if process is not None:
+            process.meet_doom()  # the callee's end may have been the caller's too
 
 
 def inbox() -> Channel[Message]:
@@ -133,6 +151,41 @@ def unlisten(channel: Channel[Message]) -> None:
         NotAProcess: the caller is none.
     """
     require_process("unlisten()").mailbox.unlisten(channel)
+
+
+# What a checker knows of a pair: an item is its channel's. `None` only comes with a time-out.
+@overload
+def select(
+    one: Channel[A], two: Channel[B], /, *, timeout: None = None
+) -> tuple[Channel[A], A] | tuple[Channel[B], B]: ...
+
+
+@overload
+def select(
+    one: Channel[A], two: Channel[B], /, *, timeout: float | None
+) -> tuple[Channel[A], A] | tuple[Channel[B], B] | None: ...
+
+
+@overload
+def select(
+    one: Channel[A], two: Channel[B], three: Channel[C], /, *, timeout: None = None
+) -> tuple[Channel[A], A] | tuple[Channel[B], B] | tuple[Channel[C], C]: ...
+
+
+@overload
+def select(
+    one: Channel[A], two: Channel[B], three: Channel[C], /, *, timeout: float | None
+) -> tuple[Channel[A], A] | tuple[Channel[B], B] | tuple[Channel[C], C] | None: ...
+
+
+@overload
+def select(one: Channel[A], /, *more: Channel[A], timeout: None = None) -> tuple[Channel[A], A]: ...
+
+
+@overload
+def select(
+    one: Channel[A], /, *more: Channel[A], timeout: float | None
+) -> tuple[Channel[A], A] | None: ...
 
 
 def select(

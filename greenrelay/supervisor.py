@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 from greenrelay.current import current_node
 from greenrelay.entity import resolve_target
 from greenrelay.lifecycle import ProcessExit
+from greenrelay.logs import log_now
 from greenrelay.message import Cancel, Event, Exit, LinkDown
 from greenrelay.messaging import events, select
 from greenrelay.pid import PID
@@ -217,7 +218,8 @@ class _Supervision:
             return
         self._forget(exit.sender)
         if not _is_restarted(running.child, exit.reason):
-            log.info("child %s ended: %s; it is not restarted", running.child, exit.reason)
+            text = "child %s ended: %s; it is not restarted"
+            log_now(log, logging.INFO, text, running.child, exit.reason)
             return
         self._note_restart(running.child, exit)
         affected = _AFFECTED[self._plan.strategy](index, len(self._running))
@@ -236,9 +238,11 @@ class _Supervision:
         count = len(self._restarts)
         what = f"child {child} ended: {exit.reason}"
         if count > plan.max_restarts:
-            log.error("%s; %d ends in %g s are too many, giving up", what, count, plan.within)
+            text = "%s; %d ends in %g s are too many, giving up"
+            log_now(log, logging.ERROR, text, what, count, plan.within)
             raise ProcessExit(SHUTDOWN)
-        log.warning("%s; restart %d of %d in %g s", what, count, plan.max_restarts, plan.within)
+        text = "%s; restart %d of %d in %g s"
+        log_now(log, logging.WARNING, text, what, count, plan.max_restarts, plan.within)
 
     def _back_off(self) -> float:
         in_a_row = len(self._restarts)
@@ -262,7 +266,7 @@ class _Supervision:
     def _stop(self, pid: PID, seconds: float) -> None:
         cancel(pid, SHUTDOWN)
         if not self._has_ended(pid, seconds):
-            log.warning("%s did not end in %g s, terminating it", pid, seconds)
+            log_now(log, logging.WARNING, "%s did not end in %g s, terminating it", pid, seconds)
             terminate(pid)
             self._has_ended(pid, KILL_SECONDS)
         self._forget(pid)

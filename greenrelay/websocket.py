@@ -211,7 +211,7 @@ class WebSocketSession(Session):
             return False
         payload: Any = data
         if config.dialect == "envelope":
-            payload = envelope(self.pid, data, config.metadata)
+            payload = envelope(self.pid, data, config.copy_metadata())
         size = len(data)
         if type(data) is str and not data.isascii():
             size = len(data.encode())

@@ -108,7 +108,8 @@ class TimerWheel:
         while self._ticks and self._ticks[0] not in self._slots:
             heapq.heappop(self._ticks)  # everybody in it was cancelled
         if self._ticks:
-            delay = max(0.0, self._ticks[0] * RESOLUTION_SECONDS - self.clock())
+            # Not at once: a test's clock may stand still, and the loop would spin.
+            delay = max(0.001, self._ticks[0] * RESOLUTION_SECONDS - self.clock())
             self._timer = gevent.get_hub().loop.timer(delay, ref=False)
             self._timer.start(self._on_timeout)
 

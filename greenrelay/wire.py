@@ -92,6 +92,7 @@ PING_INTERVAL_SECONDS: Final = (
 PING_INTERVALS_UNTIL_GONE: Final = 2
 SSE_HEARTBEAT_SECONDS: Final = 30.0  # half of the 60 s after which common proxies give up
 MAX_MAILBOX_MESSAGES: Final = 10_000
+MAX_MAILBOX_BYTES: Final = 16 * 1024 * 1024  # of clients' text and bytes: 16 whole messages
 
 # One read of a busy connection; then it is the next connection's turn. A message of
 # 64 KiB and its header fit.
@@ -114,6 +115,8 @@ TURN_SECONDS: Final = 0.001
 # The server's guards around a request head.
 HEAD_TIMEOUT_SECONDS: Final = 10.0
 MAX_HEAD_BYTES: Final = 64 * 1024
+BODY_TIMEOUT_SECONDS: Final = 30.0  # without a byte; a phone between two cells is silent so long
+WRITE_TIMEOUT_SECONDS: Final = 30.0  # without a byte taken by the client
 KEEP_ALIVE_SECONDS: Final = 75.0  # longer than the 60 s for which common proxies keep a connection
 DRAIN_SECONDS: Final = 10.0
 RETRY_AFTER_SECONDS: Final = 5  # what a client that was refused for lack of room is told

@@ -1,4 +1,4 @@
-"""Whose silence it is: nobody is closed because the server stood still (§8, §11.2)."""
+"""Whose silence it is: nobody is closed because the server stood still (§8)."""
 
 import pytest
 from hypothesis import given, settings
@@ -35,7 +35,7 @@ def connect(node, clock):
 @pytest.mark.parametrize("stall", [0.3, 0.95, 1.2, 1.7, 1.95, 2.1, 5.0, 3600.0])
 @pytest.mark.parametrize("before", [0.2, 0.8, 0.99, 1.03, 1.5])
 def test_stall_closes_nobody_who_answers(connect, clock, stall, before):
-    """§11.2: whenever it comes, however long it is."""
+    """§8: whenever it comes, however long it is."""
     session = connect()
     clock.advance(before)
     clock.jump(stall)
@@ -48,7 +48,7 @@ def test_stall_closes_nobody_who_answers(connect, clock, stall, before):
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 4.0)), max_size=12))
 def test_stalls_close_nobody_who_answers_when_the_loop_turns(stalls):
-    """§11.2: the loop reads after its timers, so an answer comes later than the time-out."""
+    """§8: the loop reads after its timers, so an answer comes later than the time-out."""
     node, clock = Node("test"), FakeClock()
     session = fake_websocket(node, Box(node).pid, clock, ping_interval="1s")
     pongs = 0
@@ -64,6 +64,7 @@ def test_stalls_close_nobody_who_answers_when_the_loop_turns(stalls):
                 break
             clock.advance(0.05)
     assert session.state is State.OPEN
+    session.kill()
 
 
 def test_dead_client_is_given_up_though_the_server_stumbles(connect, clock):
@@ -75,7 +76,7 @@ def test_dead_client_is_given_up_though_the_server_stumbles(connect, clock):
 
 
 def test_dead_client_is_asked_again_after_a_stall_and_then_given_up(connect, clock):
-    """§8, §11.2"""
+    """§8"""
     session = connect(ping_interval="10s")
     clock.advance(11)
     clock.jump(60)
@@ -98,7 +99,7 @@ def test_silence_does_not_count_while_nobody_reads(connect, clock):
 
 
 def test_idle_timeout_waits_for_what_a_stall_has_held_up(connect, clock):
-    """§8, §11.2: what the client has sent meanwhile is read after the timers."""
+    """§8: what the client has sent meanwhile is read after the timers."""
     session = connect(idle_timeout="2s", ping_interval="0s")
     clock.advance(1)
     clock.jump(1.5)
@@ -111,7 +112,7 @@ def test_idle_timeout_waits_for_what_a_stall_has_held_up(connect, clock):
 
 
 def test_idle_timeout_of_a_stream_waits_for_its_processes(node, clock):
-    """§5.6, §11.2: they stood still as well."""
+    """§5.6: they stood still as well."""
     stream = fake_event_stream(node, None, clock, idle_timeout="2s", heartbeat_interval="0s")
     clock.advance(1)
     clock.jump(1.5)

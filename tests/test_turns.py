@@ -193,6 +193,7 @@ def test_marks_and_turns_lose_nothing_and_keep_the_order(texts, mark, data):
         while not session.transport.is_reading:
             sink.drain()
     assert sink.payloads("ws.message") == texts
+    session.kill()
 
 
 def test_goodbye_behind_what_a_full_target_leaves_is_found(node):

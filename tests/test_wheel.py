@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import gevent
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -174,6 +175,22 @@ def test_wheel_turns_by_itself():
         wheel.schedule(entry, wheel.clock() + seconds)
     wait_until(lambda: entries[1].told)
     assert entries[0].told[0] < entries[1].told[0]
+
+
+def test_clock_that_stands_still_does_not_make_the_loop_spin():
+    """On a moment at which rounding makes a slot due for the timer, and not for the wheel."""
+    tick = next(t for t in range(1, 99_999) if int(t * RESOLUTION_SECONDS / RESOLUTION_SECONDS) < t)
+    looks = []
+
+    def clock():
+        looks.append(tick)
+        return tick * RESOLUTION_SECONDS
+
+    wheel, entry = TimerWheel(clock), Entry()
+    wheel.schedule(entry, clock())
+    gevent.sleep(0.02)
+    wheel.cancel(entry)
+    assert len(looks) < 100
 
 
 def test_earlier_entry_brings_the_timer_forward():

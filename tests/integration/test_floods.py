@@ -153,7 +153,7 @@ def listen(ws):
 
 @pytest.mark.parametrize("stall", [0.25, 0.34, 0.39, 0.5, 1.5])
 def test_stall_closes_no_client_that_answers(node, relay_server, target, stall):
-    """§11.2: each of twenty, pinged every 0.2 s, whenever it comes."""
+    """§8: each of twenty, pinged every 0.2 s, whenever it comes."""
     server = relay_server(relay_app(node, target, ping_interval="200ms"))
     with contextlib.ExitStack() as stack:
         for _ in range(20):
@@ -168,7 +168,7 @@ def test_stall_closes_no_client_that_answers(node, relay_server, target, stall):
 
 
 def test_stall_makes_no_talking_client_idle(node, relay_server, target):
-    """§8, §11.2: what it has sent meanwhile counts."""
+    """§8: what it has sent meanwhile counts."""
     server = relay_server(relay_app(node, target, idle_timeout="300ms"))
     with raw.RawClient(server.url) as client:
         client.upgrade()
