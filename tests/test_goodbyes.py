@@ -4,7 +4,7 @@ import pytest
 
 from greenrelay.goodbyes import Patience
 from greenrelay.message import Message
-from greenrelay.session import State
+from greenrelay.delivery import State
 from greenrelay.testing import FakeClock, fake_event_stream, fake_websocket
 from tests.boxes import Box
 

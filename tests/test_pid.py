@@ -129,7 +129,7 @@ BAD = {
     "nothing": (None, "got NoneType"),
     "a number": (7, "got int"),
     "a list": ([TEXT], "got list"),
-    "a function": (print, r"got builtin_function_or_method; process.spawn\(\) of it gives one"),
+    "a function": (print, "got builtin_function_or_method; process.spawn() of it gives one"),
 }
 
 
