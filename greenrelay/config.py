@@ -167,6 +167,7 @@ def _parse_topic(value: Any) -> str:
         raise ValueError(
             f"a topic is a string that is not empty and has no '@' first: {value!r:.80}"
         )
+    value.encode()  # half a surrogate pair can't be sent to anybody: a UnicodeEncodeError says so
     return value
 
 

@@ -8,8 +8,7 @@ Origin, whole handshakes, close codes that are sent, and frames that don't inter
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent.lock
@@ -23,6 +22,7 @@ from geventwebsocket.websocket import (
 from werkzeug.exceptions import BadRequest, Forbidden
 
 from greenrelay.errors import ProtocolError
+from greenrelay.fairness import Rotation
 from greenrelay.frames import (
     OP_BINARY,
     OP_PONG,
@@ -36,6 +36,10 @@ from greenrelay.frames import (
     is_close_code,
 )
 from greenrelay.wire import CLOSE_NO_STATUS, CLOSE_NORMAL, READ_BYTES
+
+SHARE = 32
+"""After so many frames a view looks whether it is the others' turn: a read can hold thousands,
+and a client that never stops sending would never let it wait."""
 
 
 class LegacyRefused(WebSocketError, Forbidden):  # type: ignore[misc]  # no types
@@ -82,7 +86,10 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
         """Whether the view has used it."""
         self._upgrade = upgrade
         self._parser = FrameParser(max_message_size)
-        self._events: deque[FrameEvent | ProtocolError] = deque()
+        self._events: Iterator[FrameEvent | None] = iter(())
+        """What is left of the last read, not parsed yet."""
+        self._rotation: Rotation = handler.server.rotation
+        self._share = SHARE
         self._lock = gevent.lock.BoundedSemaphore(1)
 
     def __del__(self) -> None:
@@ -95,14 +102,24 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
             WebSocketError: it was closed before.
         """
         self._require_open()
+        try:
+            return self._receive()
+        except ProtocolError as error:
+            self.close(error.close_code, error.reason)
+            return None
+
+    def _receive(self) -> str | bytearray | None:
         while True:
-            while self._events:
-                event = self._events.popleft()
+            for event in self._events:  # goes on where it has stopped
+                self._share -= 1
+                if not self._share:
+                    self._share = SHARE
+                    self._rotation.begin()
                 if isinstance(event, str):
                     return event
                 if isinstance(event, bytes):
                     return bytearray(event)
-                if not self._handle(event):
+                if event is not None and not self._handle(event):
                     return None
             if not self._read():
                 self.closed = True
@@ -114,10 +131,7 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
             data = self.handler.rfile.read1(READ_BYTES)
         except OSError:
             return False
-        try:
-            self._events.extend(self._parser.feed(data))
-        except ProtocolError as error:
-            self._events.append(error)
+        self._events = self._parser.steps(data)
         return bool(data)
 
     def _handle(self, event: Any) -> bool:
@@ -126,9 +140,6 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
             self.send_frame(event.data, OP_PONG)
         elif isinstance(event, Close):
             self.close(CLOSE_NORMAL if event.code == CLOSE_NO_STATUS else event.code)
-            return False
-        elif isinstance(event, ProtocolError):
-            self.close(event.close_code, event.reason)
             return False
         return True
 

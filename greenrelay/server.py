@@ -16,6 +16,7 @@ import gevent.pool
 import gevent.pywsgi
 import gevent.ssl
 
+from greenrelay.fairness import Rotation
 from greenrelay.handler import RelayHandler
 from greenrelay.logs import log_now, log_soon
 from greenrelay.tls import say_goodbye
@@ -89,6 +90,8 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         self.keep_alive = keep_alive
         self.body_timeout = body_timeout
         self.write_timeout = write_timeout
+        self.rotation = Rotation()
+        """The turns of views that serve a `wsgi.websocket` of their own."""
         self.clients: dict[Any, Any] = {}
         """Connections that a view serves as `wsgi.websocket`; gevent-websocket's name."""
         self.idle: dict[Any, gevent.Timeout] = {}

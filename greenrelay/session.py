@@ -153,13 +153,17 @@ class Session(Recipient):
             self.wheel.schedule(self, due)
 
     def on_timer(self, now: float) -> None:
-        """Do what is due."""
-        if self.state is OPEN:
-            self.tick(now)
-        elif self.state in (CLOSING, LINGERING):
-            self._await_progress(now)
-        if self.state is OPEN:
-            self.reschedule()
+        """Do what is due; a bug in it ends this connection and nothing else."""
+        try:
+            if self.state is OPEN:
+                self.tick(now)
+            elif self.state in (CLOSING, LINGERING):
+                self._await_progress(now)
+            if self.state is OPEN:
+                self.reschedule()
+        except Exception:
+            log_soon(log, logging.ERROR, "%r failed on its timer", self, exc_info=True)
+            self.kill(CONNECTION_LOST)
 
     def tick(self, now: float) -> None:
         """Do what is due on an open connection."""

@@ -177,6 +177,7 @@ BAD = [
     ("message_topic", "", "a topic is a string that is not empty"),
     ("message_topic", "@join", "has no '@' first: '@join'"),
     ("message_topic", 7, "a topic is a string"),
+    ("message_topic", "\ud800x", "surrogates not allowed"),
     ("heartbeat_interval", 30, "a duration is a string like '30s' or '1m30s', got 30"),
     ("heartbeat_interval", "-1s", "write '0s' for off"),
     ("heartbeat_interval", "30", "write a number with h, m, s or ms, like '1m30s'"),

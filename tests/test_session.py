@@ -515,3 +515,17 @@ def test_info_counts(connect, box, clock):
 def test_repr_names_pid_and_state(connect):
     session = connect()
     assert repr(session) == f"<WebSocketSession {session.pid} OPEN>"
+
+
+def test_bug_on_a_timer_ends_that_connection_and_is_told(connect, clock, watcher, caplog):
+    """Whatever fails in the hub, nobody else is touched, and nothing lives on without its timers."""
+    broken, other = connect(heartbeat_interval="1s"), connect(heartbeat_interval="1s")
+    broken.node.monitor(watcher, broken.pid)
+    broken.heartbeat_due = "a bug"
+    clock.advance(1.5)
+    wait_until(lambda: caplog.records)
+    assert [exit.reason for exit in watcher.exits] == ["connection_lost"]
+    assert f"{broken.pid}" in caplog.messages[0]
+    assert caplog.records[0].exc_info[0] is TypeError
+    assert other.state is State.OPEN
+    other.kill()

@@ -15,6 +15,7 @@ from geventwebsocket.handler import WebSocketHandler
 from greenrelay import GreenRelay, RelayMiddleware, process
 from greenrelay.node import Node
 from greenrelay.testing import ConnectionClosed, UpgradeRefused, WebSocketClient, wait_until
+from tests.integration import raw
 
 
 def echo() -> None:
@@ -219,3 +220,20 @@ def test_an_adopted_socket_is_a_process_like_any_other(app: Flask, node: Node) -
         (connection,) = [entity for entity in node if entity.pid.host == "ws"]
         node.terminate(connection.pid)
         assert client.wait_closed().code == 1006
+
+
+def test_flooding_client_of_a_view_leaves_others_their_turns(app: Flask, relay_server: Any) -> None:
+    """§2.10: what one read holds is thousands of frames, and behind it comes the next."""
+    server = relay_server(app)
+    flood = raw.frame(raw.PONG) * 9_000 * 24
+    with raw.RawClient(server.url) as noisy, server.connect_ws("/relayed") as quiet:
+        noisy.upgrade(first="GET /legacy HTTP/1.1")
+        quiet.send("warm")
+        assert quiet.receive() == "warm"
+        gevent.spawn(noisy.send, flood, raw.close())
+        answers, left = 0, gevent.spawn(noisy.read_close)
+        while not left.dead:
+            quiet.send("hello")
+            assert quiet.receive() == "hello"
+            answers += 1
+    assert answers > 12
