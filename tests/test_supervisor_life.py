@@ -215,7 +215,7 @@ def swallow(until):
 
 
 def test_child_that_swallows_its_end_is_named_and_left(node, start, observer, caplog):
-    """§2.8, §10.6"""
+    """§2.8"""
     until = []
     plan = Supervisor([Child(swallow, (until,), name="child", shutdown=0)])
     plan.kill_seconds = 0.02
