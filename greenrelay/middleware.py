@@ -94,6 +94,18 @@ class RelayMiddleware:
         self.make_turn = make_turn
         self.drain_seconds = drain_seconds
         self._admission = Admission(self.node, quota or Quota())
+        self.knows_workers = False
+        """Whether somebody has been told what several workers mean."""
+
+    def warn_of_workers(self) -> None:
+        """Say once that the processes of several workers can't reach each other."""
+        if not self.knows_workers:
+            self.knows_workers = True
+            log.warning(
+                "this server has several workers, and each is a node by itself: a process, name "
+                "or group of one is unknown in the others, so that a room is split. Nodes can't "
+                "be joined in this version: run one worker, as gunicorn -w 1 does"
+            )
 
     def use_routers(self, source: str | Sequence[Mapping[str, Any]]) -> None:
         """Replace the routers by those of a YAML file, or of such entries.
@@ -178,6 +190,8 @@ class RelayMiddleware:
                 log.info("%s: the client left in the middle of it", environ.get("PATH_INFO"))
                 abandon(environ, start_response)
                 return ()
+            if environ.get("wsgi.multiprocess"):
+                self.warn_of_workers()
             connect(taken.sock)
             _begin(session, taken)
             if taken.must_stop:
@@ -223,8 +237,8 @@ def refuse(
         adopt(upgraded)
         return ()
     body, headers = refusal_body(refusal), refusal_headers(refusal)
-    if not refusal.body:  # the HEAD of an event stream, whose own headers are all there
-        headers = list(refusal.headers)
+    if refusal.status.startswith("2"):  # an event stream that ends at once, with its own headers
+        body, headers = refusal.body.encode(), list(refusal.headers)
     start_response(refusal.status, headers)
     return () if environ.get("REQUEST_METHOD") == "HEAD" else (body,)
 
