@@ -16,6 +16,7 @@ app.config["GREENRELAY_DRAIN_SECONDS"] = 3
 
 @app.get("/late")
 def late():
+    print("late begins", flush=True)
     time.sleep(1.5)
     return relay.sse(process.spawn(greet))
 
@@ -83,7 +84,7 @@ def test_nobody_is_refused_while_workers_are_replaced(gunicorn, arguments):
     served.process.send_signal(signal.SIGHUP)
     found = statuses_until(served, lambda: "Worker exiting" in served.text)
     assert set(found) == {200, 101}
-    assert len(found) > 10
+    assert len(found) > 3
     assert "server is stopping" not in served.text
 
 
@@ -94,7 +95,7 @@ def test_stream_that_comes_too_late_has_ended(gunicorn, arguments):
     assert served.get().status == 200
     with raw.RawClient(served.url) as client:
         client.send(raw.head("GET /late HTTP/1.1", upgrade=None, connection=None))
-        gevent.sleep(0.2)
+        wait_until(lambda: "late begins" in served.text, SECONDS)
         served.process.send_signal(signal.SIGTERM)
         assert client.file.readline() == b"HTTP/1.1 200 OK\r\n"
         assert b'event: done\ndata: {"reason":"shutdown"}\n\n' in client.read_rest()
@@ -114,7 +115,7 @@ def test_second_signal_ends_gunicorn_at_once(gunicorn, name, second):
     with pytest.raises(subprocess.TimeoutExpired):
         served.process.wait(0.5)
     served.process.send_signal(second)
-    assert served.process.wait(5) == 0
+    assert served.process.wait(SECONDS) == 0
 
 
 def test_first_ctrl_c_is_no_second_signal(gunicorn):
