@@ -1,14 +1,18 @@
 """Chat rooms: a Flask app whose view hands each WebSocket to a process, the room in chat.py.
-What the page "Live" is made of is in live.py.
+The list of rooms at the entrance is in lobby.py, what the page "Live" is made of in live.py.
 
 Run it with `greenrelay serve app_example.app:app`.
 """
 
 from flask import Flask, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
 
-from app_example import chat, live, rules
+from app_example import chat, live, lobby, rules
 from app_example.relay import relay
 from greenrelay import process
+
+CONTENT_POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+"""All scripts and styles are files of ours: what people write could not run even as markup."""
 
 app = Flask(__name__)
 app.register_blueprint(live.pages)
@@ -53,8 +57,32 @@ def room_socket(room):
         target,
         metadata={"nick": request.args.get("nick", "")},  # the room decides whether it will do
         max_message_size=16_384,  # bytes; far above what a room takes, far below what hurts
-        max_rate=10,  # messages per second
+        max_rate=10,  # frames per second
     )
+
+
+@app.get("/lobby")
+def watch_lobby():
+    """Stream which rooms are open to a page at the entrance; the first one starts the lobby."""
+    target = process.spawn(lobby.lobby, name="lobby")
+    return relay.sse(target, message_topic="lobby.rooms", retry="1s")
+
+
+@app.errorhandler(HTTPException)
+def show_error(error):
+    """Say what went wrong on a page that looks like the others; status and headers stay."""
+    response = error.get_response()
+    response.data = render_template("error.html", error=error)
+    response.content_type = "text/html; charset=utf-8"
+    return response
+
+
+@app.after_request
+def guard(response):
+    """Tell browsers to trust nothing but the files in static/, and to keep nicknames here."""
+    response.headers["Content-Security-Policy"] = CONTENT_POLICY
+    response.headers["Referrer-Policy"] = "same-origin"
+    return response
 
 
 @app.context_processor

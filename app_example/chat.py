@@ -3,11 +3,12 @@
 app.py makes the room the target of every WebSocket in it, so this is what arrives in its inbox:
 
     ws.join      a browser connected     payload: {"client_pid": PID, "metadata": {"nick": str}}
-    ws.message   a browser sent a frame  payload: the text; .sender: the PID of its connection
+    ws.message   a browser sent a frame  payload: its text; .sender: the PID of its connection
     ws.leave     a browser is gone       payload: {"client_pid": PID, ...}; its last message, always
 
 A connection is a process too: what the room sends to its PID reaches that browser as one frame of
-JSON, {"topic": "chat.said", "data": {...}}. static/chat.js has one function for each topic.
+JSON, {"topic": "chat.said", "data": {...}}. static/chat.js has one function for each topic. Pages
+write theirs in the same way: {"topic": "say", "data": "hello"}, or "typing" without data.
 """
 
 from collections import deque
@@ -39,9 +40,11 @@ def room(name, patience=EMPTY_ROOM_SECONDS):
             case "ws.join":
                 chat.enter(message.payload["client_pid"], message.payload["metadata"]["nick"])
             case "ws.message":
-                chat.say(message.sender, message.payload)
+                chat.hear(message.sender, message.payload)
             case "ws.leave":
                 chat.leave(message.payload["client_pid"])
+            case "lobby.opened":
+                chat.tell_lobby()
 
 
 class Room:
@@ -62,27 +65,41 @@ class Room:
             return
         is_new = nick not in self.people.values()
         self.people[client] = nick
+        process.group("rooms").join()  # where the lobby finds those that have people in them
         welcome = {"room": self.name, "nick": nick, "history": list(self.history)}
         process.send(client, "chat.welcome", welcome)
         if is_new:
             self.tell("chat.joined", line(nick))
         self.tell_people()
 
-    def say(self, client, text):
-        """Pass on what somebody said. Who sent nonsense is told so, and nobody else notices."""
+    def hear(self, client, frame):
+        """Do what a page asks for. Who sends nonsense is told so, and nobody else notices."""
         if client not in self.people:  # refused a moment ago, and already talking
             return
+        nick = self.people[client]
         try:
-            said = line(self.people[client], text=rules.message(text))
+            match rules.frame(frame):
+                case {"topic": "say", "data": text}:
+                    self.say(nick, rules.message(text))
+                case {"topic": "typing"}:
+                    others = [pid for pid, other in self.people.items() if other != nick]
+                    process.broadcast(others, "chat.typing", {"nick": nick})
+                case _:
+                    raise rules.Refused("message", "This room understands say and typing.")
         except rules.Refused as refused:
             process.send(client, "chat.error", {"text": str(refused)})
-            return
+
+    def say(self, nick, text):
+        """Pass on what somebody said, and remember it for whoever comes later."""
+        said = line(nick, text=text)
         self.history.append(said)
         self.tell("chat.said", said)
 
     def leave(self, client):
         """Forget a connection; the person has left when it was the last one."""
         nick = self.people.pop(client, None)
+        if not self.people:
+            process.group("rooms").leave()
         if nick is not None and nick not in self.people.values():
             self.tell("chat.left", line(nick))
             self.tell_people()
@@ -92,8 +109,14 @@ class Room:
         process.broadcast(self.people, topic, data)
 
     def tell_people(self):
-        """Tell everybody who is here."""
+        """Tell everybody who is here, and the lobby how many."""
         self.tell("chat.people", {"people": sorted(set(self.people.values()), key=str.casefold)})
+        self.tell_lobby()
+
+    def tell_lobby(self):
+        """Tell the lobby, if there is one: nobody may be looking."""
+        now = {"name": self.name, "people": len(set(self.people.values()))}
+        process.group("lobby").broadcast("room.people", now)
 
 
 def line(nick, **more):

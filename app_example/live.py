@@ -33,7 +33,11 @@ EXPORT_ROWS = 200
 @pages.get("/")
 def show():
     """Show the page, under the name given or as a guest."""
-    name = rules.nickname(request.args.get("name") or f"Guest {random.randrange(100, 1000)}")
+    guest = f"Guest {random.randrange(100, 1000)}"
+    try:
+        name = rules.nickname(request.args.get("name") or guest)
+    except rules.Refused:
+        name = guest
     return render_template("live.html", name=name)
 
 
@@ -96,6 +100,8 @@ def ticker(pause=TICK_SECONDS):
     """Have a value that wanders, until nobody looks any more."""
     watching = set()
     values = deque([50.0], TICKS_REMEMBERED)
+    for _ in range(TICKS_REMEMBERED):  # the first page is to see a curve, too
+        values.append(wander(values[-1]))
     process.send_after(pause, process.pid(), "tick")
     for message in process.inbox():
         match message.topic:
@@ -107,12 +113,17 @@ def ticker(pause=TICK_SECONDS):
                 watching.discard(message.sender)
                 process.broadcast(watching, "ticker.watching", len(watching))
             case "tick" if watching:
-                pulled = values[-1] + (50 - values[-1]) / 10 + random.gauss(0, 8)
-                values.append(round(min(99, max(1, pulled)), 2))
+                values.append(wander(values[-1]))
                 process.broadcast(watching, "ticker.value", values[-1])
                 process.send_after(pause, process.pid(), "tick")
             case "tick":
                 return
+
+
+def wander(value):
+    """Return where a value goes next: anywhere near, but not too far from the middle."""
+    pulled = value + (50 - value) / 10 + random.gauss(0, 8)
+    return round(min(99, max(1, pulled)), 2)
 
 
 # ---- notes: sent by one request, seen on the pages of somebody else

@@ -1,9 +1,9 @@
 """What a room's name, a nickname and a message may look like.
 
-Each rule returns the text to use, or raises Refused with a sentence for the person who typed it.
+Each rule returns what to use, or raises Refused with a sentence for the person who typed it.
 """
 
-import re
+import json
 import unicodedata
 
 MAX_ROOM_CHARACTERS = 32
@@ -24,9 +24,14 @@ def room_name(text):
     """Return the name of a room as it stands in its address: "Tea time" becomes "tea-time"."""
     name = tidy(text).lower().replace(" ", "-")
     check_length("room", "room's name", name, MAX_ROOM_CHARACTERS)
-    if not re.fullmatch(r"[\w-]+", name):
+    if not all(character in "-_" or is_letter(character) for character in name):
         raise Refused("room", "A room's name is made of letters, digits, spaces and hyphens.")
     return name
+
+
+def is_letter(character):
+    """Tell letters and digits of any script, and the marks without which many can't be written."""
+    return unicodedata.category(character)[0] in "LMN"
 
 
 def nickname(text):
@@ -38,10 +43,20 @@ def nickname(text):
     return nick
 
 
+def frame(text):
+    """Return what a page has sent; it may be anything, made to do harm."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # ValueError: binary frames, too
+        raise Refused("message", "This room takes JSON only.") from None
+
+
 def message(text):
     """Return one line of chat. Markup needs no care here: the page shows it as text."""
-    if not isinstance(text, str):  # a binary frame arrives as bytes
-        raise Refused("message", "This room takes text only.")
+    try:
+        text.encode()
+    except (AttributeError, UnicodeError):  # no text, or "\ud800": JSON can spell half characters
+        raise Refused("message", "This room takes text only.") from None
     line = tidy(text)
     check_length("message", "message", line, MAX_MESSAGE_CHARACTERS)
     return line

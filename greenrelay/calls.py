@@ -7,6 +7,7 @@ view can call as well as a process.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -63,6 +64,17 @@ class Call:
     def is_full(self) -> bool:
         """One reply is all it takes."""
         return False
+
+    @property
+    def is_condemned(self) -> bool:
+        """Nobody kills a call."""
+        return False
+
+    def on_drained(self, key: object, call: Callable[[], None]) -> None:
+        """A call is never full."""
+
+    def forget_drained(self, key: object) -> None:
+        """A call is never full."""
 
     def on_link_down(self, news: LinkDown) -> None:
         """Calls have no links."""

@@ -1,20 +1,18 @@
-"""Channels: the queues that one process takes from, and what ends them.
+"""Channels: what one process takes its items from, by kind.
 
-A channel is filled and emptied through its mailbox, which knows who may take and how to wait.
+A channel is a view of its mailbox, in which everything waits in one queue; what the process
+does not ask for now is set aside, each item under its channel.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import gevent
 
 Item = TypeVar("Item", covariant=True)
-
-FAIR_SHARE: Final = 100
-"""After so many items in a row a process looks whether it is the others' turn."""
 
 
 class ChannelClosed(gevent.GreenletExit):
@@ -27,44 +25,38 @@ class ChannelClosed(gevent.GreenletExit):
 class Taker(Protocol):
     """The mailbox around a channel."""
 
-    is_plain: bool
-    doom: BaseException | None
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the process has been cancelled."""
-
     def take(
         self, channels: tuple[Channel[Any], ...], timeout: float | None
     ) -> tuple[Channel[Any], Any] | None:
         """Return the next item of the first channel that has one."""
 
+    def iterate(self, channel: Channel[Any]) -> Iterator[Any]:
+        """Yield the items of one channel until it ends."""
+
+    def count(self, channel: Channel[Any]) -> int:
+        """Return how many items wait for one channel."""
+
     def check_owner(self) -> None:
         """Raise unless the caller may take."""
 
-    def give_way(self) -> None:
-        """Let others run if they have waited for long."""
-
 
 class Channel(Generic[Item]):
-    """A queue that one process takes from, in order of arrival."""
+    """One kind of items that a process takes, in order of arrival."""
 
-    __slots__ = ("is_awaited", "is_closed", "items", "mailbox", "topic")
+    __slots__ = ("aside", "is_unlistened", "mailbox", "topic")
 
     def __init__(self, mailbox: Taker, topic: str | None = None) -> None:
         self.mailbox = mailbox
         """Whose it is."""
-        self.items: deque[Any] = deque()
-        """What waits; the mailbox's business."""
-        self.is_awaited = False
-        """Whether the process waits for it just now."""
-        self.is_closed = False
-        """A closed channel gives what it has, then ends."""
         self.topic = topic
         """The topic it is dedicated to, if any."""
+        self.aside: deque[Any] | None = None
+        """What has been passed over while the process asked for something else."""
+        self.is_unlistened = False
+        """Whether `unlisten()` has closed it."""
 
     def __len__(self) -> int:
-        return len(self.items)
+        return self.mailbox.count(self)
 
     def __bool__(self) -> bool:
         return True
@@ -93,27 +85,4 @@ class Channel(Generic[Item]):
         Raises:
             NotAProcess: another greenlet than the channel's own process asks.
         """
-        mailbox = self.mailbox
-        mailbox.check_owner()
-        items = self.items
-        share = FAIR_SHARE
-        while True:
-            if items and mailbox.is_plain:
-                if not share:
-                    share = FAIR_SHARE
-                    mailbox.give_way()
-                    continue
-                share -= 1
-                yield items.popleft()
-                continue
-            if self.is_closed and not items and not mailbox.is_closed:
-                return  # unlistened
-            share = FAIR_SHARE
-            try:
-                taken = mailbox.take((self,), None)
-            except ChannelClosed:
-                if mailbox.doom is not None:
-                    raise  # a loop around this one has begun it again and again
-                return
-            assert taken is not None  # without a time-out, take() returns with an item
-            yield taken[1]
+        return self.mailbox.iterate(self)

@@ -18,7 +18,7 @@ from greenrelay.errors import ConfigurationError, NotAProcess
 from greenrelay.lifecycle import Process
 from greenrelay.node import Node
 from greenrelay.pid import PID
-from greenrelay.waiter import Turn
+from greenrelay.turn import Turn
 
 
 class _Here(NamedTuple):

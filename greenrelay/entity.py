@@ -25,6 +25,16 @@ class Entity(Protocol):
         """Whether connections should stop reading for it."""
 
     @property
+    def is_condemned(self) -> bool:
+        """Whether it has been killed, and nobody should count on it any more."""
+
+    def on_drained(self, key: object, call: Callable[[], None]) -> None:
+        """Have `call` called once, when it is not full any more; from anywhere, soon."""
+
+    def forget_drained(self, key: object) -> None:
+        """Do not call; a key that is not there is no error."""
+
+    @property
     def deliver(self) -> Callable[[Message], bool]:
         """Take a message; `False`: it takes none any more."""
 

@@ -12,6 +12,7 @@
     ├── NotACall                  the caller's: nobody waits for this reply
     ├── NameNotRegistered         the caller's: nobody holds the name
     ├── NameTaken                 the caller's: somebody else holds the name
+    ├── LoopStopped               nobody's: the event loop that was asked has ended
     ├── CallTimeout               nobody's: the callee took too long
     └── ProcessDown               the callee's: it died before it replied
 
@@ -114,6 +115,10 @@ class NameTaken(GreenRelayError, ValueError):
         super().__init__(f"the name {name!r} is taken by {holder}")
         self.name = name
         self.holder = holder
+
+
+class LoopStopped(GreenRelayError, RuntimeError):
+    """Ask no more: the event loop that this thread's call was handed to has ended."""
 
 
 class CallTimeout(GreenRelayError, TimeoutError):

@@ -22,7 +22,7 @@ from greenrelay.logs import log_soon
 from greenrelay.mailbox import Mailbox
 from greenrelay.message import Cancel, Exit, LinkDown
 from greenrelay.pid import PID
-from greenrelay.waiter import Turn
+from greenrelay.turn import Turn
 from greenrelay.wire import CANCELLED, KILLED, NORMAL
 
 log = logging.getLogger("greenrelay.process")
@@ -45,6 +45,17 @@ class ProcessGreenlet(greenlet):
     __slots__ = ("process",)
 
     process: Process
+
+    def divert(self, instead: Callable[..., Any] | None) -> None:
+        """Have `instead` called whenever somebody wakes this greenlet; `None`: nothing more.
+
+        gevent's waiters look `switch` up when they wake somebody, so that an attribute of the
+        instance comes first: a method in the class would cost each wake-up a tenth.
+        """
+        if instead is None:
+            vars(self).pop("switch", None)
+        else:
+            vars(self)["switch"] = instead
 
 
 class Process:
@@ -142,14 +153,16 @@ class Process:
     def kill(self, reason: str = KILLED) -> None:
         """Force it to end soon, with the reason of the first kill; it takes no more messages.
 
-        Another kill interrupts a `finally` that waits. A process that kills itself goes on
-        until it waits, or until `meet_doom()`.
+        Another kill interrupts a `finally` that waits. Whatever it waits for, and whatever
+        wakes it first, it does nothing more. A process that kills itself goes on until it
+        waits, or until `meet_doom()`.
         """
         if self.has_ended:
             return
         if self.mailbox.doom is None:
             self.mailbox.condemn(ProcessExit(reason))
         self.mailbox.has_met_doom = False
+        self.greenlet.divert(self._wake_condemned)
         gevent.get_hub().loop.run_callback(self._throw)
 
     def meet_doom(self) -> None:
@@ -157,6 +170,7 @@ class Process:
         mailbox = self.mailbox
         if mailbox.doom is not None and not mailbox.has_met_doom:
             mailbox.has_met_doom = True
+            self.greenlet.divert(None)
             raise mailbox.doom
 
     def give_up(self) -> None:
@@ -189,6 +203,19 @@ class Process:
         """Whether connections should stop reading for it."""
         return self.mailbox.is_full
 
+    @property
+    def is_condemned(self) -> bool:
+        """Whether it has been killed, and only its cleanup is left."""
+        return self.mailbox.doom is not None
+
+    def on_drained(self, key: object, call: Callable[[], None]) -> None:
+        """Have `call` called once, when it is not full any more, or has ended."""
+        self.mailbox.on_drained(key, call)
+
+    def forget_drained(self, key: object) -> None:
+        """Do not call; a key that is not there is no error."""
+        self.mailbox.forget_drained(key)
+
     # -- in its own greenlet ----------------------------------------------------
 
     def _begin(self) -> None:
@@ -196,7 +223,16 @@ class Process:
             self._has_begun = True
             self.greenlet.switch()
 
+    def _wake_condemned(self, *args: Any) -> None:
+        """Do instead of `greenlet.switch`: whoever wakes it, it ends."""
+        self.greenlet.divert(None)
+        if self.mailbox.has_met_doom:  # where it noticed itself: its cleanup waits
+            self.greenlet.switch(*args)
+        else:
+            self._throw()
+
     def _throw(self) -> None:
+        self.greenlet.divert(None)
         if self.has_ended or self.mailbox.has_met_doom or self.mailbox.doom is None:
             return
         self.mailbox.has_met_doom = True
@@ -204,10 +240,12 @@ class Process:
             self.greenlet.throw(self.mailbox.doom)
         else:
             self._end(self._doom_reason() or KILLED)
+            del self.greenlet.process, self.greenlet.run  # as at the end of _run()
 
     def _run(self) -> None:
         value = error = None
         try:
+            self.mailbox.begin()
             value = self._call()
             # A closed inbox is how it was cancelled: it went along.
             reason = CANCELLED if self.mailbox.is_closed else NORMAL
@@ -227,7 +265,11 @@ class Process:
             self._end(doom)
         if error is not None:
             self._report(error)
-        del self.greenlet.process  # they hold each other: so neither waits for the collector
+        # What holds each other lets go, so that nothing of it waits for the collector.
+        error = None
+        if doom is not None:
+            self.greenlet.divert(None)
+        del self.greenlet.process
 
     def _call(self) -> Any:
         turn = self.mailbox.turn
@@ -254,6 +296,7 @@ class Process:
         self._on_end(self, Exit(self.pid, reason, time.time(), value, error))
         # What it was called with may be large, and its PID outlives it.
         self._args, self._kwargs = (), {}
+        self.mailbox.release()
 
     def _report(self, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt):

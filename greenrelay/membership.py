@@ -99,16 +99,12 @@ class Member:
         target = self._target
         if target is None or not target.is_full:
             return False
-        mailbox = getattr(target, "mailbox", None)
-        if mailbox is not None:
-            mailbox.on_drained(self.pid, self.transport.resume)
+        target.on_drained(self.pid, self.transport.resume)
         return True
 
     def _forget_drained(self, target: Entity) -> None:
-        mailbox = getattr(target, "mailbox", None)
-        if mailbox is not None:
-            mailbox.forget_drained(self.pid)
-            self.transport.resume()
+        target.forget_drained(self.pid)
+        self.transport.resume()
 
     def send_heartbeat(self, uptime: float) -> None:
         """Tell the target that the connection is there, for so many seconds already."""

@@ -25,7 +25,7 @@ class MonitorRef(NamedTuple):
 class Message:
     """One message in a mailbox."""
 
-    __slots__ = ("payload", "sender", "topic")
+    __slots__ = ("payload", "sender", "size", "topic")
 
     topic: str
     """What it is about: the app's word, or one of the relay's (`ws.join` …)."""
@@ -34,10 +34,16 @@ class Message:
     sender: PID | None
     """Who sent it; `None` from a view or a plain greenlet."""
 
-    def __init__(self, topic: str, payload: Any = None, sender: PID | None = None) -> None:
+    size: int
+    """Bytes of client text that count towards the mark of a mailbox; 0 from a process."""
+
+    def __init__(
+        self, topic: str, payload: Any = None, sender: PID | None = None, size: int = 0
+    ) -> None:
         self.topic = topic
         self.payload = payload
         self.sender = sender
+        self.size = size
 
     def reply(self, payload: Any = None) -> bool:
         """Give the sender of a `call()` its reply; `False`: it does not wait any more.
@@ -57,7 +63,7 @@ class Message:
 class Replier(Protocol):
     """Whoever brings a reply to its caller: a node."""
 
-    def deliver(self, pid: PID, message: Message) -> bool:
+    def reply(self, pid: PID, message: Message) -> bool:
         """Hand over a message; `False`: nobody is there."""
 
 
@@ -78,7 +84,7 @@ class Request(Message):
 
     def reply(self, payload: Any = None) -> bool:
         """Give the caller its reply; `False`: it does not wait any more."""
-        return self._replier.deliver(self.reply_to, Message("@reply", payload))
+        return self._replier.reply(self.reply_to, Message("@reply", payload))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from greenlet import getcurrent
 
 from greenrelay.calls import make_call
 from greenrelay.channel import Channel
-from greenrelay.current import current_node, current_pid, require_process
+from greenrelay.current import current_node, current_pid, current_process, require_process
 from greenrelay.entity import check_topic
 from greenrelay.message import Event, Message
 from greenrelay.timers import Timer
@@ -38,7 +38,10 @@ def send(dest: str, topic: str, payload: Any = None) -> bool:
     """
     process = getattr(getcurrent(), "process", None)
     if process is None:
-        return current_node().send(dest, topic, payload)
+        node = current_node()
+        if node.thread.is_here():
+            return node.send(dest, topic, payload)
+        return node.post(dest, topic, payload)
     return process.node.send(dest, topic, payload, process.pid)  # type: ignore[no-any-return]  # a Node
 
 
@@ -52,7 +55,10 @@ def broadcast(pids: Iterable[str], topic: str, payload: Any = None) -> int:
         ValueError: the topic is empty or reserved.
         TypeError: `pids` is one PID instead of several.
     """
-    return current_node().broadcast(pids, topic, payload, current_pid())
+    node = current_node()
+    if not node.thread.is_here():
+        pids = pids if isinstance(pids, str) else tuple(pids)
+    return node.thread.run(node.broadcast, pids, topic, payload, current_pid())
 
 
 def send_after(seconds: float, dest: str, topic: str, payload: Any = None) -> Timer:
@@ -69,7 +75,8 @@ def send_after(seconds: float, dest: str, topic: str, payload: Any = None) -> Ti
         ValueError: the topic is empty or reserved, or `seconds` is negative.
         InvalidPID: `dest` is neither a PID nor a name.
     """
-    return current_node().send_after(seconds, dest, topic, payload, current_pid())
+    node = current_node()
+    return node.thread.run(node.send_after, seconds, dest, topic, payload, current_pid())
 
 
 def call(
@@ -90,7 +97,14 @@ def call(
         NameNotRegistered, InvalidPID, ValueError: as for `send()`.
     """
     node = current_node()
-    return make_call(node, node.resolve(dest), (topic, payload), current_pid(), timeout)
+    callee, process = node.resolve(dest), current_process()
+    caller = None if process is None else process.pid
+    run = node.thread.run_greenlet
+    try:
+        return run(make_call, node, callee, (topic, payload), caller, timeout)
+    finally:
+        if process is not None:
+            process.meet_doom()  # the callee's end may have been the caller's too
 
 
 def inbox() -> Channel[Message]:

@@ -42,7 +42,7 @@ from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
 from greenrelay.routers import Router, Rule, default_router, find_router, load_routers
 from greenrelay.session import Session
-from greenrelay.waiter import Turn
+from greenrelay.turn import Turn
 from greenrelay.wire import DRAIN_SECONDS, SSE_RELAY_HEADER, WS_RELAY_HEADER
 
 log = logging.getLogger("greenrelay.relay")
@@ -118,6 +118,7 @@ class RelayMiddleware:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
+        self.node.settle_here()
         router = find_router(self.routers, environ.get("PATH_INFO", ""))
         try:
             self._check_first(environ, router)

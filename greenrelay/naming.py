@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from greenrelay.current import current_node, current_pid, require_process
+from greenrelay.node import Node
 from greenrelay.pid import PID
 
 
@@ -22,7 +23,7 @@ class Names:
         """
         node = current_node()
         holder = require_process("registry.register(name)").pid if pid is None else PID.parse(pid)
-        node.register(name, holder)
+        node.thread.run(node.register, name, holder)
 
     def lookup(self, name: str) -> PID | None:
         """Return who holds `name`, `None` if nobody does."""
@@ -30,7 +31,8 @@ class Names:
 
     def unregister(self, name: str) -> bool:
         """Free `name`; `False`: nobody held it."""
-        return current_node().registry.unregister(name)
+        node = current_node()
+        return node.thread.run(node.registry.unregister, name)
 
 
 class Group:
@@ -48,19 +50,26 @@ class Group:
             NotAProcess: no PID is given, and the caller is no process.
             ProcessDown: `pid` is dead.
         """
-        current_node().join(self.name, self._member("join()", pid))
+        node = current_node()
+        node.thread.run(node.join, self.name, self._member("join()", pid))
 
     def leave(self, pid: str | None = None) -> bool:
         """Remove `pid`, by default the caller; `False`: it was no member."""
-        return current_node().groups.leave(self.name, self._member("leave()", pid))
+        node = current_node()
+        return node.thread.run(node.groups.leave, self.name, self._member("leave()", pid))
 
     def members(self) -> list[PID]:
         """Return the members in the order in which they joined."""
-        return current_node().groups.members(self.name)
+        node = current_node()
+        return node.thread.run(node.groups.members, self.name)
 
     def broadcast(self, topic: str, payload: Any = None) -> int:
         """Send one message to all members; return how many took it."""
-        return current_node().broadcast(self.members(), topic, payload, current_pid())
+        node = current_node()
+        return node.thread.run(self._broadcast, node, topic, payload, current_pid())
+
+    def _broadcast(self, node: Node, topic: str, payload: Any, sender: PID | None) -> int:
+        return node.broadcast(node.groups.members(self.name), topic, payload, sender)
 
     def _member(self, call: str, pid: str | None) -> PID:
         return require_process(f"group(name).{call}").pid if pid is None else PID.parse(pid)

@@ -20,7 +20,9 @@ from typing import Any
 
 from greenrelay.entity import Entity, check_topic, default_name, resolve_target
 from greenrelay.errors import GreenRelayError, ProcessDown
+from greenrelay.fairness import Rotation
 from greenrelay.groups import Groups
+from greenrelay.hubthread import HubThread
 from greenrelay.lifecycle import Process
 from greenrelay.logs import log_soon
 from greenrelay.mailbox import Mailbox
@@ -29,10 +31,11 @@ from greenrelay.pid import ID_BYTES, PID
 from greenrelay.registry import Registry, check_name
 from greenrelay.timers import Timer, Timers
 from greenrelay.topology import Topology, Watcher
-from greenrelay.waiter import Turn
+from greenrelay.turn import Turn
 from greenrelay.wire import (
     HOST_PROCESS,
     KILLED,
+    MAX_MAILBOX_BYTES,
     MAX_MAILBOX_MESSAGES,
     NOPROC,
     NORMAL,
@@ -47,7 +50,8 @@ class Node:
     Args:
         name: its name in PIDs, without '@', '/' and spaces; by default made of the
             host's name and the interpreter's process id.
-        max_mailbox: messages in a process's mailbox from which on connections pause.
+        max_mailbox: messages in a process's mailbox from which on connections pause; 0 is off.
+        max_mailbox_bytes: the same in bytes of clients' text and binary messages; 0 is off.
         random: gives so many random bytes.
     """
 
@@ -56,11 +60,15 @@ class Node:
         name: str | None = None,
         *,
         max_mailbox: int = MAX_MAILBOX_MESSAGES,
+        max_mailbox_bytes: int = MAX_MAILBOX_BYTES,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.has_default_name = name is None
         self.name = default_name() if name is None else name
         self.max_mailbox = max_mailbox
+        self.max_mailbox_bytes = max_mailbox_bytes
+        self.thread = HubThread()
+        """Where all of it happens; other threads hand over what they want done."""
         self.registry = Registry()
         self.groups = Groups()
         self.topology = Topology()
@@ -69,7 +77,8 @@ class Node:
         self._random = random
         self._entities: dict[str, Entity] = {}
         self._numbers = itertools.count(1)
-        self._timers = Timers()
+        self._timers = Timers(self.thread)
+        self.rotation = Rotation()
         self.counts: Counter[str] = Counter()
         """How often something happened that operators want to know of."""
         self.make_pid(HOST_PROCESS)  # a bad name is better refused now than at the first spawn
@@ -93,8 +102,15 @@ class Node:
         return self._entities.get(pid)
 
     def is_alive(self, pid: str) -> bool:
-        """Tell whether something lives under `pid`, a PID or a registered name."""
-        return pid in self._entities or self.registry.lookup(pid) is not None
+        """Tell whether something lives under `pid`, a PID or a name, and has not been killed."""
+        entity = self._entities.get(pid) or self._entities.get(self.registry.lookup(pid) or "")
+        return entity is not None and not entity.is_condemned
+
+    def settle_here(self) -> None:
+        """Belong to the calling thread's event loop, if nothing lives in another one's yet."""
+        if not (self.thread.is_own() or self._entities):
+            self.thread.move_here()
+            self.rotation = Rotation()
 
     def remove(self, entity: Entity) -> None:
         """Take out what nobody watches."""
@@ -176,7 +192,7 @@ class Node:
         process = Process(
             self.make_pid(host),
             (function, args, kwargs or {}),
-            Mailbox(self.max_mailbox),
+            Mailbox(self.max_mailbox, self.max_mailbox_bytes, self.rotation),
             self._on_process_end,
             turn,
         )
@@ -249,6 +265,31 @@ class Node:
         """Hand a message that has been checked to an entity; `False`: nobody is there."""
         entity = self._entities.get(pid)
         return entity is not None and entity.deliver(message)
+
+    def post(self, dest: str, topic: str, payload: Any = None) -> bool:
+        """Send a message from another thread, without waiting for this node's.
+
+        Returns:
+            `False`: nobody is there now.
+
+        Raises:
+            NameNotRegistered, InvalidPID, ValueError: as `send()`.
+        """
+        check_topic(topic)
+        pid = self.resolve(dest)
+        if not self.is_alive(pid):
+            return False
+        self.thread.post(self.deliver, pid, Message(topic, payload))
+        return True
+
+    def reply(self, pid: PID, message: Message) -> bool:
+        """Bring a reply to its call, from any thread; `False`: nobody waits for it."""
+        if self.thread.is_here():
+            return self.deliver(pid, message)
+        if pid not in self._entities:
+            return False
+        self.thread.post(self.deliver, pid, message)
+        return True
 
     def send_after(
         self, seconds: float, dest: str, topic: str, payload: Any = None, sender: PID | None = None

@@ -17,6 +17,7 @@ from __future__ import annotations
 import enum
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from greenrelay.config import RelayConfig
@@ -330,6 +331,17 @@ class Session(Member):
     def is_full(self) -> bool:
         """Connections do not slow each other down."""
         return False
+
+    @property
+    def is_condemned(self) -> bool:
+        """A connection that is killed is gone at once."""
+        return False
+
+    def on_drained(self, key: object, call: Callable[[], None]) -> None:
+        """A connection is never full."""
+
+    def forget_drained(self, key: object) -> None:
+        """A connection is never full."""
 
 
 def next_beat(due: float, interval: float, now: float) -> float:

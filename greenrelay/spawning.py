@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from greenrelay.current import (
@@ -16,7 +17,7 @@ from greenrelay.current import (
 from greenrelay.lifecycle import ProcessExit
 from greenrelay.node import Node
 from greenrelay.pid import PID
-from greenrelay.waiter import Turn
+from greenrelay.turn import Turn
 from greenrelay.wire import HOST_PROCESS, NORMAL
 
 
@@ -76,7 +77,8 @@ def spawn_in(
     linked = require_process("spawn(link=True)") if link else None
     watcher = require_process("spawn(monitor=True)") if monitor else None
     is_new = name is None or node.registry.lookup(name) is None
-    spawned = node.spawn(*call, host=host, name=name, link=linked, monitor=watcher, turn=turn)
+    start = partial(node.spawn, *call, host=host, name=name, link=linked, monitor=watcher)
+    spawned = node.thread.run(partial(start, turn=turn))
     if is_new:
         note_spawned(spawned)
     return spawned
@@ -109,7 +111,7 @@ def info(pid: str) -> dict[str, Any] | None:
         NameNotRegistered, InvalidPID: `pid` is neither a PID nor a registered name.
     """
     node = current_node()
-    return node.info(node.resolve(pid))
+    return node.thread.run(node.info, node.resolve(pid))
 
 
 def exit(reason: str = NORMAL) -> NoReturn:
@@ -134,7 +136,7 @@ def cancel(pid: str, reason: str | None = None) -> bool:
     closes. A connection closes with 1001.
     """
     node = current_node()
-    return node.cancel(node.resolve(pid), current_pid(), reason)
+    return node.thread.run(node.cancel, node.resolve(pid), current_pid(), reason)
 
 
 def terminate(pid: str) -> bool:
@@ -144,7 +146,7 @@ def terminate(pid: str) -> bool:
     A connection's socket is closed at once.
     """
     node = current_node()
-    is_done = node.terminate(node.resolve(pid))
+    is_done = node.thread.run(node.terminate, node.resolve(pid))
     process = current_process()
     if process is not None:
         process.meet_doom()

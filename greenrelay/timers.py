@@ -7,6 +7,8 @@ from typing import Any
 
 import gevent
 
+from greenrelay.hubthread import HubThread
+
 
 class Timer:
     """One message that waits for its time.
@@ -15,21 +17,29 @@ class Timer:
         seconds: from now on.
         fire: called in the hub; must not block.
         forget: called once, when it does not wait any more.
+        thread: of the event loop that it waits in; made there, it is cancelled from anywhere.
     """
 
-    __slots__ = ("_fire", "_forget", "_watcher")
+    __slots__ = ("_fire", "_forget", "_thread", "_watcher")
 
     def __init__(
-        self, seconds: float, fire: Callable[[], None], forget: Callable[[Timer], None]
+        self,
+        seconds: float,
+        fire: Callable[[], None],
+        forget: Callable[[Timer], None],
+        thread: HubThread,
     ) -> None:
         self._fire: Callable[[], None] | None = fire
         self._forget = forget
+        self._thread = thread
         self._watcher: Any = gevent.get_hub().loop.timer(seconds)
         # Without `update` it counts from the start of the loop's turn, and may run out at once.
         self._watcher.start(self._on_time, update=True)
 
     def cancel(self) -> bool:
         """Do not send; `False`: it has been sent, or cancelled before."""
+        if not self._thread.is_here():
+            return self._thread.run(self.cancel)
         if self._fire is None:
             return False
         self._fire = None
@@ -49,9 +59,14 @@ class Timer:
 
 
 class Timers:
-    """The timers of one node, by the PID or name that their message goes to."""
+    """The timers of one node, by the PID or name that their message goes to.
 
-    def __init__(self) -> None:
+    Args:
+        thread: the node's.
+    """
+
+    def __init__(self, thread: HubThread) -> None:
+        self._thread = thread
         self._waiting: dict[str, set[Timer]] = {}
 
     def start(self, seconds: float, dest: str, fire: Callable[[], None]) -> Timer:
@@ -63,7 +78,7 @@ class Timers:
             if not waiting and self._waiting.get(dest) is waiting:
                 del self._waiting[dest]
 
-        timer = Timer(seconds, fire, forget)
+        timer = Timer(seconds, fire, forget, self._thread)
         waiting.add(timer)
         return timer
 

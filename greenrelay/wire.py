@@ -92,6 +92,7 @@ PING_INTERVAL_SECONDS: Final = (
 PING_INTERVALS_UNTIL_GONE: Final = 2
 SSE_HEARTBEAT_SECONDS: Final = 30.0  # half of the 60 s after which common proxies give up
 MAX_MAILBOX_MESSAGES: Final = 10_000
+MAX_MAILBOX_BYTES: Final = 16 * 1024 * 1024  # of clients' text and bytes: 16 whole messages
 
 # One read of a busy connection; then it is the next connection's turn. A message of
 # 64 KiB and its header fit.

@@ -19,8 +19,7 @@ class Box:
         self.messages = []
         self.exits = []
         self.links_down = []
-        self.is_full = False
-        self.mailbox = self
+        self.is_full = self.is_condemned = False
         self.on_drained_calls = {}
         node.add(self)
 
@@ -40,8 +39,6 @@ class Box:
     def kill(self, reason="killed"):
         """End with `reason`."""
         self.node.end(self, Exit(self.pid, reason, time.time()))
-
-    # -- as its own mailbox --------------------------------------------------------
 
     def on_drained(self, key, call):
         self.on_drained_calls[key] = call

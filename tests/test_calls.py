@@ -13,6 +13,7 @@ from greenrelay.errors import (
     NotACall,
     ProcessDown,
 )
+from greenrelay.message import Message
 from greenrelay.testing import wait_until
 from tests.behaviours import collect, crash, echo, idle
 
@@ -205,7 +206,7 @@ def end_by_kill(pid):
     caller = process.spawn(process.call, pid, "ask", timeout=None)
     gevent.sleep(0)
     process.terminate(caller)
-    wait_until(lambda: not process.is_alive(caller))
+    wait_until(lambda: process.info(caller) is None)
 
 
 @pytest.mark.parametrize("end", [end_by_time_out, end_by_kill])
@@ -258,3 +259,50 @@ def test_reply_to_what_was_sent_says_what_to_do(in_process):
 
     with pytest.raises(NotACall, match=r"'told' was sent.*process.send\(message.sender"):
         in_process(body)
+
+
+# -- the end of the caller (§2.8) -----------------------------------------------------------
+
+
+def call_and_go_on(callee, notes):
+    try:
+        process.call(callee, "ask", timeout=None)
+    except ProcessDown:
+        notes.append("told")
+    notes.append("went on")
+
+
+@pytest.mark.parametrize("end", [process.terminate, lambda pid: process.send(pid, "crash")])
+def test_caller_that_dies_with_its_callee_does_nothing_more(node, observer, end):
+    """§2.8: the news reached it in its `call()`, and so did its own end."""
+    notes = []
+
+    def callee():
+        for message in process.inbox():
+            if message.topic == "crash":
+                process.exit("crash")
+
+    def caller(callee):
+        process.link(callee)
+        call_and_go_on(callee, notes)
+
+    pid = process.spawn(callee)
+    dead = process.spawn(caller, pid)
+    observer.watch(dead)
+    gevent.sleep(0)
+    end(pid)
+    assert observer.wait_for(dead).reason in ("killed", "crash")
+    assert notes == []
+
+
+def test_caller_that_is_killed_as_its_reply_comes_does_nothing_more(node, observer, silent):
+    """§2.8"""
+    notes = []
+    caller = process.spawn(call_and_go_on, silent, notes)
+    observer.watch(caller)
+    wait_until(lambda: any(entity.pid.host == "call" for entity in node))
+    (call,) = [entity for entity in node if entity.pid.host == "call"]
+    call.deliver(Message("@reply", 1))
+    process.terminate(caller)
+    assert observer.wait_for(caller).reason == "killed"
+    assert notes == []

@@ -1,10 +1,13 @@
 """The life of a process: every way to end, and that it ends once (§2.5, §2.6)."""
 
+import gc
 import logging
 import sys
 import time
+import weakref
 
 import gevent
+import gevent.socket
 import pytest
 
 from greenrelay import process
@@ -257,7 +260,7 @@ def test_death_of_a_link_leaves_a_cleanup_alone(node):
     for each in (pid, other):
         gevent.sleep(0)
         node.terminate(each)
-    wait_until(lambda: not node.is_alive(pid))
+    wait_until(lambda: node.find(pid) is None)
     assert notes == ["tidied up"]
 
 
@@ -288,6 +291,76 @@ def test_second_kill_interrupts_a_cleanup(node, observer):
     assert observer.reason_of(pid) == "killed"
 
 
+def wait_on_a_socket():
+    with gevent.socket.socket(type=gevent.socket.SOCK_DGRAM) as sock:
+        sock.recv(1)
+
+
+@pytest.mark.parametrize("wait", [sleep, receive_forever, idle, wait_on_a_socket])
+def test_killed_process_does_nothing_more_whatever_wakes_it(node, observer, wait):
+    """§2.8: also when it had been woken before it was killed."""
+    notes = []
+    pid = node.spawn(lambda: (wait(), notes.append("went on")))
+    observer.watch(pid)
+    gevent.sleep(0)
+    greenlet = node.find(pid).greenlet
+    gevent.get_hub().loop.run_callback(lambda: greenlet.switch())
+    node.terminate(pid)
+    assert observer.wait_for(pid).reason == "killed"
+    assert notes == []
+
+
+@pytest.mark.parametrize("function", [idle, sleep, swallow_and_receive])
+def test_killed_process_is_not_alive_at_once(node, observer, function):
+    """§2.8"""
+    pid = process.spawn(function, name="name")
+    observer.watch(pid)
+    assert process.is_alive(pid)
+    assert process.is_alive("name")
+    process.terminate(pid)
+    assert not process.is_alive(pid)
+    assert not process.is_alive("name")
+    assert process.send(pid, "too late") is False
+    assert observer.wait_for(pid).reason == "killed"
+
+
+# -- what is left of it ------------------------------------------------------------------
+
+
+class Treasure:
+    """Something large."""
+
+
+def listen_and_crash(treasure):
+    process.listen("topic")
+    process.events()
+    crash()
+
+
+@pytest.mark.parametrize("function", [idle, listen_and_crash, receive_forever, sleep])
+@pytest.mark.parametrize("has_begun", [True, False], ids=["running", "not begun"])
+def test_nothing_of_a_process_waits_for_the_collector(node, caplog, function, has_begun):
+    """What it was given, and what waits for it, is free as soon as it has ended."""
+    caplog.set_level(logging.CRITICAL, "greenrelay.process")  # a record keeps its traceback
+    given, sent = Treasure(), Treasure()
+    pid = node.spawn(
+        lambda treasure: function(*[treasure] * (function is listen_and_crash)), (given,)
+    )
+    left = [weakref.ref(given), weakref.ref(sent)]
+    gc.disable()
+    try:
+        if has_begun:
+            gevent.sleep(0)
+        node.send(pid, "here", sent)
+        del given, sent
+        node.terminate(pid)
+        wait_until(lambda: node.find(pid) is None)
+        gevent.sleep(0)
+        assert [ref() for ref in left] == [None, None]
+    finally:
+        gc.enable()
+
+
 # -- those that will not end -------------------------------------------------------------
 
 
@@ -307,7 +380,7 @@ def loop_around_a_loop(stop):
 @pytest.fixture
 def stop(monkeypatch):
     """What the stubborn are told in the end, so that their greenlets go."""
-    monkeypatch.setattr("greenrelay.waiter.REFUSAL_SECONDS", 0.01)
+    monkeypatch.setattr("greenrelay.receive.REFUSAL_SECONDS", 0.01)
     stop = []
     yield stop
     stop.append(True)

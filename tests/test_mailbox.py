@@ -204,15 +204,14 @@ def test_any_of_the_channels_wakes_the_owner(mailbox, index):
     assert mailbox.take(channels, 1)[0] is channels[index]
 
 
-def test_other_messages_do_not_wake_the_owner(mailbox):
-    channel, switches = mailbox.listen("a"), []
-    mailbox.inbox.receive(timeout=0.001)  # it did wait for the others once
-    soon(mailbox.put, Message("b"))
-    before = greenlet.gettrace()
-    greenlet.settrace(lambda event, ends: switches.append(ends[1] is mailbox.owner))
-    assert channel.receive(timeout=0.01) is None
-    greenlet.settrace(before)
-    assert switches.count(True) == 1  # for the time-out
+def test_owner_who_waits_for_something_else_goes_on_waiting(mailbox):
+    """What it does not ask for is set aside, and its time-out goes on counting."""
+    channel, before = mailbox.listen("a"), time.monotonic()
+    for delay in (0.01, 0.02, 0.03):
+        gevent.spawn_later(delay, mailbox.put, Message("b"))
+    assert channel.receive(timeout=0.04) is None
+    assert time.monotonic() - before < 1
+    assert drain(mailbox.inbox) == ["b", "b", "b"]
 
 
 def test_events_wait_before_anybody_asks_for_them(mailbox):
@@ -367,13 +366,60 @@ def test_drained_mailbox_tells_one_for_each_message_taken(mailbox):
     assert (counts, told) == ([0, 0, 0, 1, 2, 3], ["x", "y", "z"])
 
 
-def test_waiting_owner_tells_all(mailbox):
-    """Who waits has nothing to do: nobody need hold back."""
+def test_waiting_owner_tells_all_when_it_has_drained(mailbox):
+    """There will be no further message to tell them at."""
     told = []
     for name in "xy":
         mailbox.on_drained(name, lambda name=name: told.append(name))
     mailbox.inbox.receive(timeout=0.01)
     assert told == ["x", "y"]
+
+
+def test_owner_who_waits_for_something_else_holds_clients_back(mailbox):
+    """§8: a full inbox stays full, whatever its owner waits for meanwhile."""
+    told, channel = [], mailbox.listen("something else")
+    fill(mailbox, "aaaa")
+    mailbox.on_drained("x", lambda: told.append("x"))
+    channel.receive(timeout=0.01)
+    assert (told, mailbox.is_full) == ([], True)
+
+
+def test_client_that_is_told_may_hold_back_at_once_again(mailbox):
+    """§8: told all at once, the first may have filled the mailbox."""
+    told = []
+    mailbox.on_drained("x", lambda: (told.append("x"), mailbox.on_drained("x", told.clear)))
+    mailbox.on_wait()
+    assert told == ["x"]
+
+
+@pytest.mark.parametrize("size", [16, 40])
+def test_bytes_of_clients_count(size):
+    """§8"""
+    mailbox, levels = own(Mailbox(max_messages=100, max_bytes=40)), []
+    for _ in range(3):
+        mailbox.put(Message("a", size=size))
+        levels.append(mailbox.is_full)
+    drain(mailbox.inbox)
+    assert levels == ([False, False, True] if size == 16 else [True] * 3)
+    assert not mailbox.is_full
+
+
+def test_mailbox_is_full_down_to_half_of_its_bytes():
+    """§8"""
+    mailbox = own(Mailbox(max_messages=0, max_bytes=4))
+    for _ in range(5):
+        mailbox.put(Message("a", size=1))
+    levels = [mailbox.is_full and mailbox.inbox.receive(timeout=0) is not None for _ in range(4)]
+    assert levels == [True, True, True, False]
+
+
+def test_released_mailbox_tells_all(mailbox):
+    """Its owner has ended: whoever holds back for it would do so for ever."""
+    told = []
+    fill(mailbox, "aaaaa")
+    mailbox.on_drained("x", lambda: told.append("x"))
+    mailbox.release()
+    assert (told, len(mailbox), mailbox.is_full) == (["x"], 0, False)
 
 
 def test_who_is_forgotten_is_not_told(mailbox):

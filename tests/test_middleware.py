@@ -318,7 +318,7 @@ def test_orphan_is_asked_to_end(serve, node):
         return View(spawned[0])(environ, start_response)
 
     serve(app).request(HTTP_UPGRADE="h2c")
-    assert node.find(spawned[0]).mailbox.inbox.is_closed
+    assert node.find(spawned[0]).mailbox.is_closed
 
 
 def test_refusal_has_one_line_and_its_length():

@@ -74,7 +74,7 @@ def test_name_is_free_again_after_the_end(node):
     """§2"""
     first = process.spawn(idle, name="room")
     process.terminate(first)
-    wait_until(lambda: not process.is_alive("room"))
+    wait_until(lambda: process.registry.lookup("room") is None)
     assert process.spawn(idle, name="room") != first
 
 
@@ -264,7 +264,7 @@ def test_who_asks_is_told_whether_anybody_was_there(node, end):
     """§2.5"""
     pid = node.spawn(idle)
     assert end(pid) is True
-    wait_until(lambda: not process.is_alive(pid))
+    wait_until(lambda: node.find(pid) is None)
     assert end(pid) is False
 
 

@@ -6,6 +6,7 @@ be what the model says: who lives, why the others ended, which news wait where a
 who is linked, named, in groups.
 """
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from greenrelay import process
-from greenrelay.errors import NameTaken
+from greenrelay.errors import CallTimeout, NameTaken, ProcessDown
 from greenrelay.node import Node
 from greenrelay.process import on_node
 from greenrelay.testing import leaks, wait_until
+from tests.behaviours import settle, waiting_events
 
 NAMES = ("here", "there")
 REASONS = ("normal", "shutdown", "bad")
@@ -174,6 +176,15 @@ class World:
     def send(self, actor, other, pause, word):
         self.tell(other, "word")
 
+    def call(self, actor, other, pause, word):
+        if other is not actor:
+            self.sent += 1
+            if not (other.ended or other.is_closed or other.doom):
+                other.accepted.append((self.sent,))
+            with contextlib.suppress(CallTimeout, ProcessDown):
+                process.call(other.pid, "ask", (self.sent,), timeout=0.001)
+            assert actor.doom is None, "a dead man walks"
+
     def link(self, actor, other, pause, word):
         self.add_link(actor, other)
         process.link(other.pid)
@@ -263,7 +274,10 @@ class World:
 
     def check(self):
         """Wait until nothing happens any more, and compare."""
-        gevent.idle()
+        settle(self.node)
+        while any(entity.pid.host == "call" for entity in self.node):
+            gevent.sleep(0.001)  # those that nobody replies to
+            settle(self.node)
         living = [actor for actor in self.actors if not actor.ended]
         assert {entity.pid for entity in self.node} == {actor.pid for actor in living}
         assert self.node.count_timers() == sum(actor.timers for actor in living)
@@ -285,14 +299,14 @@ class World:
     def check_mailbox(self, actor):
         living = self.node.find(actor.pid)
         assert (living.monitors or set()) == set(actor.monitors)
-        events = living.mailbox.events.items
+        events = waiting_events(living)
         got = [(e.kind, e.sender, e.reason, getattr(e, "ref", None)) for e in events]
         assert got == actor.events
 
 
 DEEDS = (
-    "send link unlink monitor unmonitor unmonitor_ref trap watch_events exit crash finish kill "
-    "cancel register join leave set_timer spawn"
+    "send call link unlink monitor unmonitor unmonitor_ref trap watch_events exit crash finish "
+    "kill cancel register join leave set_timer spawn"
 ).split()
 BY_ANYBODY = ["kill", "cancel", "send"]
 

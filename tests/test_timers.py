@@ -7,6 +7,7 @@ import pytest
 
 from greenrelay import process
 from greenrelay.errors import InvalidPID, NameNotRegistered
+from greenrelay.hubthread import HubThread
 from greenrelay.testing import wait_until
 from greenrelay.timers import Timers
 from tests.behaviours import collect, echo
@@ -14,7 +15,7 @@ from tests.behaviours import collect, echo
 
 @pytest.fixture
 def timers():
-    return Timers()
+    return Timers(HubThread())
 
 
 @pytest.fixture

@@ -1,9 +1,14 @@
-// A room's page. Frames from the server are {"topic": …, "data": …}: `on` has a function for each
-// topic. A frame to the server is what somebody typed. Text of other people only ever becomes
-// `textContent`, never markup.
+// A room's page. Frames are {"topic": …, "data": …} both ways: `on` has a function for each topic
+// that the server sends, `tell` sends one. Text of other people only ever becomes text in the page,
+// never markup.
+
+import { linked } from "./links.js";
 
 const FIRST_WAIT = 500; // milliseconds
 const LONGEST_WAIT = 15_000;
+const TELL_TYPING_EVERY = 2_000;
+const SHOW_TYPING_FOR = 4_000;
+const LINES_KEPT = 500;
 
 const $ = (id) => document.getElementById(id);
 const address = new URL($("room").dataset.socket, location.href);
@@ -34,6 +39,7 @@ const on = {
   "chat.said": addSaid,
   "chat.joined": (line) => addNotice(line, "joined"),
   "chat.left": (line) => addNotice(line, "left"),
+  "chat.typing": ({ nick }) => showTyping(nick),
   "chat.error"({ text }) {
     $("problem").textContent = text;
     $("text").value ||= lastSent;
@@ -41,6 +47,10 @@ const on = {
 };
 
 // ---- the connection
+
+function tell(topic, data) {
+  socket.send(JSON.stringify({ topic, data }));
+}
 
 function connect() {
   timer = undefined;
@@ -90,24 +100,26 @@ function show(state, words) {
 // ---- the log
 
 function addSaid(line) {
-  addLine("said", line, line.text);
+  addLine("said", line, linked(line.text));
 }
 
 function addNotice(line, words) {
-  addLine("notice", line, words);
+  addLine("notice", line, [words]);
 }
 
 function addLine(template, { id, nick, at }, words) {
+  hideTyping(nick);
   if ($(id)) return; // shown before the connection was lost
   const item = fill(template, nick);
   const time = item.querySelector("time");
   const before = $("lines").lastElementChild?.dataset.said;
   item.id = id;
   item.classList.toggle("follows", template === "said" && before === nick);
-  item.querySelector(".words").textContent = words;
+  item.querySelector(".words").replaceChildren(...words);
   time.dateTime = at;
   time.textContent = new Date(at).toLocaleTimeString([], { timeStyle: "short" });
   $("lines").append(item);
+  if ($("lines").childElementCount > LINES_KEPT) $("lines").firstElementChild.remove();
   if (isAtEnd || nick === me) scrollToEnd();
   else $("newer").hidden = false;
   if (document.hidden) document.title = `(${++unread}) ${title}`;
@@ -141,18 +153,57 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) [unread, document.title] = [0, title];
 });
 
+// ---- who is typing
+
+const typing = new Map(); // nickname → the timer that takes it off again
+
+function showTyping(nick) {
+  clearTimeout(typing.get(nick));
+  typing.set(nick, setTimeout(hideTyping, SHOW_TYPING_FOR, nick));
+  drawTyping();
+}
+
+function hideTyping(nick) {
+  clearTimeout(typing.get(nick));
+  if (typing.delete(nick)) drawTyping();
+}
+
+function drawTyping() {
+  const nicks = [...typing.keys()].map((nick) => `\u2068${nick}\u2069`); // each in its own direction
+  const who = nicks.length > 2 ? `${nicks.length} people` : nicks.join(" and ");
+  $("typing").textContent = who && `${who} ${nicks.length === 1 ? "is" : "are"} typing…`;
+}
+
 // ---- the form
+
+let toldTypingAt = 0;
+
+$("text").oninput = () => {
+  $("problem").textContent = "";
+  const isDue = Date.now() - toldTypingAt > TELL_TYPING_EVERY;
+  if (!isDue || !isOnline() || !$("text").value.trim()) return;
+  toldTypingAt = Date.now();
+  tell("typing");
+};
 
 $("composer").onsubmit = (event) => {
   event.preventDefault();
   const text = $("text").value.trim();
-  if (!text || $("room").dataset.state !== "online") return; // what was typed stays there
-  socket.send(text);
+  if (!text || !isOnline()) return; // what was typed stays there
+  const [length, most] = [[...text].length, Number($("text").dataset.most)];
+  if (length > most) {
+    $("problem").textContent = `A message has at most ${most} characters, this one has ${length}.`;
+    return;
+  }
+  tell("say", text);
   lastSent = text;
   $("text").value = "";
-  $("problem").textContent = "";
   $("text").focus();
 };
+
+function isOnline() {
+  return $("room").dataset.state === "online";
+}
 
 $("invite").onclick = async () => {
   const link = location.origin + location.pathname; // without our nickname

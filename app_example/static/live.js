@@ -1,49 +1,15 @@
 // The page "Live". Events are named after the topics that the server's processes send; their data
 // is JSON. Text of other people only ever becomes `textContent`, never markup.
 
-const FIRST_WAIT = 500; // milliseconds
-const LONGEST_WAIT = 15_000;
+import { follow, followWhileVisible } from "./follow.js";
 
 const $ = (id) => document.getElementById(id);
-
-// Open an event stream, and again whenever it is lost. A browser does that by itself where the
-// network failed, but gives up for good where it got an answer such as 503 or 502: then we try.
-// `on` has a function for each event; `on.open` and `on.lost` are told of the connection itself,
-// and an `on.lost` that returns true doesn't want another try.
-function follow(url, on) {
-  let source;
-  let timer;
-  let wait = FIRST_WAIT;
-  const open = () => {
-    source = new EventSource(url);
-    for (const [topic, tell] of Object.entries(on)) {
-      if (topic.includes(".")) source.addEventListener(topic, (event) => tell(JSON.parse(event.data)));
-    }
-    source.onopen = () => {
-      wait = FIRST_WAIT;
-      on.open?.();
-    };
-    source.onerror = () => {
-      const hasGivenUp = source.readyState === EventSource.CLOSED;
-      if (on.lost?.(hasGivenUp)) return close();
-      if (!hasGivenUp) return;
-      timer = setTimeout(open, wait * (0.5 + Math.random() / 2)); // not all pages at once
-      wait = Math.min(LONGEST_WAIT, wait * 2);
-    };
-  };
-  const close = () => {
-    clearTimeout(timer);
-    source.close();
-  };
-  open();
-  return { close };
-}
 
 // ---- ticker
 
 let values = [];
 
-follow($("ticker").dataset.events, {
+followWhileVisible($("ticker").dataset.events, {
   open: () => show("online", "Connected"),
   lost: () => show("waiting", "Reconnecting…"),
   "ticker.history": (history) => draw((values = history)),

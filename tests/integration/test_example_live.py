@@ -83,6 +83,24 @@ def test_page_that_is_closed_watches_no_more(visit):
     expect(ada.locator("#watching")).to_have_text("1")
 
 
+def show(page, is_visible):
+    """Bring a page to the front, or another one before it; headless, all are in front."""
+    hidden = {"value": not is_visible, "configurable": True}
+    page.evaluate("hidden => Object.defineProperty(document, 'hidden', hidden)", hidden)
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_page_in_the_background_does_not_hold_the_ticker(visit):
+    ada, grace = visit("Ada"), visit("Grace")
+    expect(ada.locator("#watching")).to_have_text("2")
+    show(grace, is_visible=False)
+    expect(ada.locator("#watching")).to_have_text("1")
+    send_note(ada, "Grace", "still there?")
+    expect(notes(grace)).to_have_text(["Ada still there?"])
+    show(grace, is_visible=True)
+    expect(ada.locator("#watching")).to_have_text("2")
+
+
 def test_job_is_watched_to_its_end(visit):
     page = visit()
     page.get_by_role("button", name="Start the job").click()
@@ -162,6 +180,18 @@ def test_job_tells_who_comes_late_how_far_it_is(in_process):
 
     seen = in_process(watch)
     assert seen == sorted(seen)
+
+
+def test_ticker_has_a_whole_curve_for_the_first_page(in_process):
+    def watch():
+        pid, history = process.spawn(live.ticker), process.listen("ticker.history")
+        process.send(pid, "sse.join")
+        process.send(pid, "sse.leave")
+        values = history.receive(SECONDS).payload
+        process.cancel(pid)
+        return len(values), all(0 < value < 100 for value in values)
+
+    assert in_process(watch) == (live.TICKS_REMEMBERED, True)
 
 
 def test_ticker_ends_when_nobody_looks(node):
