@@ -83,7 +83,8 @@ class LoopWatch:
             if self._turns():
                 _sleep(STALL_SECONDS)
                 continue
-            self._report()
+            # Whoever lets nobody run may hold a log handler's lock: that must not hold this up.
+            _start_thread(self._report, ())
             if limit is not None and time.monotonic() > limit and not self._is_over:
                 os._exit(AT_ONCE)
 

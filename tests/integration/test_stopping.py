@@ -21,6 +21,13 @@ def spin():
         pass
 
 
+def chatter():
+    import logging
+    handler = logging.getLogger().handlers[0]
+    handler.acquire()
+    spin()
+
+
 def drift():
     while True:
         time.sleep(0)
@@ -118,10 +125,11 @@ def test_process_that_lets_nobody_run_is_named_by_the_first_signal(serve, name):
     assert f"WARNING process {pid} delays the stop, in site_app:spin " in lines[0]
 
 
-def test_process_that_lets_nobody_run_does_not_outlive_the_drain_time(serve):
-    """§9: what is left at the deadline ends by force; this was no good order."""
+@pytest.mark.parametrize("name", ["spin", "chatter"])
+def test_process_that_lets_nobody_run_does_not_outlive_the_drain_time(serve, name):
+    """§9: what is left at the deadline ends by force, though its log be locked."""
     served = serve("--drain-seconds", "0.5")
-    start_process(served, "spin")
+    start_process(served, name)
     served.signal()
     assert served.wait() == 1
 
