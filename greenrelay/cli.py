@@ -117,12 +117,13 @@ def serve(**given: Any) -> int:
         return run(options)
     if not reloading.is_child():
         return reloading.supervise()
+    watcher = reloading.Watcher()
     try:
-        return run(options)
+        return run(options, watcher)
     except SystemExit:
         if reloading.is_first():
             raise
-        reloading.wait_for_change()  # a mistake has been made, and told: it will be mended
+        watcher.wait()  # a mistake has been made, and told: it will be mended
         return reloading.RELOAD
 
 
@@ -179,7 +180,7 @@ def doctor(app: str) -> None:
     sys.exit(1 if any(finding.is_serious for finding in findings) else 0)
 
 
-def run(options: Options) -> int:
+def run(options: Options, watcher: reloading.Watcher | None = None) -> int:
     """Serve until a signal says otherwise, or a file changes; return the exit code.
 
     By then everything has ended in good order.
@@ -198,8 +199,8 @@ def run(options: Options) -> int:
     scheme = "https" if options.certfile else "http"
     host = f"[{options.host}]" if ":" in options.host else options.host
     click.echo(f"greenrelay: listening on {scheme}://{host}:{server.server_port}", err=True)
-    if options.reload:
-        reloading.watch(lambda: stopping.set(reloading.RELOAD))
+    if watcher is not None:
+        watcher.watch(lambda: stopping.set(reloading.RELOAD))
     code: int = stopping.get()  # type: ignore[assignment]  # it waits for ever
     if code == reloading.RELOAD:
         seconds = min(seconds, reloading.DRAIN_SECONDS)

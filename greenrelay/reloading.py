@@ -1,7 +1,7 @@
 """`--reload`: the app is served by a child, and by another when a source file has changed.
 
     parent  supervise(): start a child ─► ended with `RELOAD`: start another ─► else: end likewise
-    child   watch(): a file has changed ─► stop in good order, and end with `RELOAD`
+    child   Watcher: a file has changed ─► stop in good order, and end with `RELOAD`
 
 So clients get their goodbye at each change, as at any other end of the server.
 """
@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import gevent
-import gevent.event
 from gevent.subprocess import Popen
 from werkzeug._reloader import StatReloaderLoop
 
@@ -76,26 +75,33 @@ class _Parent:
             self._child.send_signal(number)
 
 
-def watch(on_change: Callable[[], None]) -> None:
-    """Have `on_change` called, in a greenlet, when a source file has changed."""
-    watcher = _Watcher(on_change)
-    with watcher:  # what there is now is what changes are measured by
-        gevent.spawn(watcher.run)
+class Watcher(StatReloaderLoop):
+    """Notices that a source file has changed; make it before the app is imported.
 
+    Changes are measured by what there is now: one that is made during the import counts.
+    """
 
-def wait_for_change() -> None:
-    """Wait until a source file has changed. Switches: yes."""
-    changed = gevent.event.Event()
-    watch(changed.set)
-    changed.wait()
-
-
-class _Watcher(StatReloaderLoop):
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._on_change = on_change
+        self._has_changed = False
+        self.__enter__()
+
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Have `on_change` called, in a greenlet, when a file has changed."""
+        gevent.spawn(self.run).link(lambda _: on_change())
+
+    def wait(self) -> None:
+        """Wait until a file has changed. Switches: yes."""
+        gevent.spawn(self.run).join()
+
+    def run(self) -> None:
+        """Look again and again, until a file has changed."""
+        while not self._has_changed:
+            gevent.sleep(self.interval)
+            self.run_step()
 
     def trigger_reload(self, filename: str) -> None:
-        self.log_reload(filename)
-        self._on_change()
-        raise gevent.GreenletExit  # once is enough
+        """Take note: this has changed."""
+        if not self._has_changed:
+            self.log_reload(filename)
+            self._has_changed = True
