@@ -3,13 +3,13 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import gevent
 import gevent.ssl
 import pytest
+from gevent import subprocess  # its loop reaps children: the other's exit codes would be 0
 
 from greenrelay.testing import UpgradeRefused, WebSocketClient, wait_until
 from tests.integration import raw

@@ -1,10 +1,10 @@
 """How workers of gunicorn stop and are replaced, and what several of them mean (§9, §10.3)."""
 
 import signal
-import subprocess
 
 import gevent
 import pytest
+from gevent import subprocess  # its loop reaps children: the other's exit codes would be 0
 
 from greenrelay.testing import UpgradeRefused, wait_until
 from tests.integration import raw

@@ -5,11 +5,11 @@ import os
 import pty
 import re
 import signal
-import subprocess
 import sys
 import termios
 
 import pytest
+from gevent import subprocess  # its loop reaps children: the other's exit codes would be 0
 
 from greenrelay.testing import WebSocketClient, wait_until
 from tests.integration import raw
@@ -191,8 +191,7 @@ def test_terminal_that_closes_ends_it_in_good_order(tmp_path):
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         **dict.fromkeys(("stdin", "stdout", "stderr"), its_end),
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
     )
     os.close(its_end)
     lines = os.fdopen(terminal, "rb")
