@@ -24,7 +24,7 @@ from greenrelay.handshake import (
     end_to_end_headers,
     upgrade_headers,
 )
-from greenrelay.hijack import adopt, can_take, find_upgraded
+from greenrelay.hijack import adopt, can_take, discard_body, find_upgraded
 from greenrelay.jsontext import encode_json
 from greenrelay.message import Exit, MonitorRef
 from greenrelay.node import Node
@@ -89,11 +89,13 @@ class Admission:
     Args:
         node: where the connections live.
         quota: how many there may be.
+        body_timeout: seconds for which a request's body may not go on; 0 is off.
     """
 
-    def __init__(self, node: Node, quota: Quota) -> None:
+    def __init__(self, node: Node, quota: Quota, body_timeout: float) -> None:
         self._node = node
         self._quota = quota
+        self._body_timeout = body_timeout
         self._wheel = TimerWheel()
         self._frames = FrameCache()
         self._events = EventCache()
@@ -117,8 +119,11 @@ class Admission:
             relay: the relay header's name and value.
             headers: the handler's other headers.
 
+        Switches: yes, while the request's body is still arriving.
+
         Raises:
             RefusedError, ConfigurationError: answer with it.
+            OSError: as `discard_body()`.
         """
         name, value = relay
         if name == SSE_RELAY_HEADER:
@@ -149,9 +154,12 @@ class Admission:
         self, environ: dict[str, Any], value: str, rule: Rule, headers: Headers
     ) -> tuple[Session, str, Callable[[Any], None]]:
         config = parse_relay_header(value, rule.limits, EVENT_STREAM)
-        if self._node.is_draining:
-            raise _ended_stream(environ, config, rule, headers)
-        verdict = self._check(environ, config, rule)
+        try:
+            verdict = self._check(environ, config, rule)
+        except RefusedError:
+            if not self._node.is_draining:
+                raise
+            raise _ended_stream(environ, config, rule, headers) from None
         if environ.get("REQUEST_METHOD") == "HEAD":
             theirs = tuple(stream_headers(environ, verdict, headers))
             raise RefusedError(OK, "", theirs, detail="HEAD has no body to stream")
@@ -163,22 +171,28 @@ class Admission:
 
     def _check(self, environ: dict[str, Any], config: RelayConfig, rule: Rule) -> Verdict:
         verdict = check_origin(environ, rule.origins)
-        if self._node.is_draining:
-            raise RefusedError(UNAVAILABLE, "server is stopping", _RETRY)
-        if config.target_pid and not self._node.is_alive(config.target_pid):
-            raise RefusedError(UNAVAILABLE, "relay target is gone")
-        try:
-            self._quota.check(environ.get("REMOTE_ADDR", ""))
-        except RefusedError:
-            self._node.counts["refused.quota"] += 1
-            raise
+        self._check_room(environ, config)
         if not can_take(environ):
             raise RefusedError(
                 "501 Not Implemented",
                 "this server's sockets can't be taken; run the app with greenrelay serve, "
                 "gunicorn -k gevent, or gevent.pywsgi",
+                advice=_ADVICE_501,
             )
+        discard_body(environ, self._body_timeout)
+        self._check_room(environ, config)  # again: it may have been long in coming
         return verdict
+
+    def _check_room(self, environ: dict[str, Any], config: RelayConfig) -> None:
+        if self._node.is_draining:
+            raise RefusedError(UNAVAILABLE, "server is stopping", _RETRY)
+        if config.target_pid and not self._node.is_alive(config.target_pid):
+            raise target_gone(self._node, config.target_pid)
+        try:
+            self._quota.check(environ.get("REMOTE_ADDR", ""))
+        except RefusedError:
+            self._node.counts["refused.quota"] += 1
+            raise
 
 
 def check_origin(environ: dict[str, Any], origins: OriginPolicy) -> Verdict:
@@ -194,10 +208,19 @@ def check_origin(environ: dict[str, Any], origins: OriginPolicy) -> Verdict:
         raise RefusedError(
             "403 Forbidden",
             "origin not allowed",
-            detail=f"{environ.get('HTTP_ORIGIN')!r} is not allowed; this site is {shown} "
-            "(behind a proxy, name it in GREENRELAY_TRUSTED_PROXIES)",
+            detail=f"{environ.get('HTTP_ORIGIN')!r} is not allowed; this site is {shown!r}",
+            advice=_ADVICE_403,
         )
     return verdict
+
+
+def target_gone(node: Node, target: PID) -> RefusedError:
+    """Return the refusal of a relay whose target is not alive."""
+    if target.node == node.name:
+        detail = f"the target {target} is not alive"
+    else:
+        detail = f"the target {target} lives on node {target.node!r}, and this is {node.name!r}"
+    return RefusedError(UNAVAILABLE, "relay target is gone", detail=detail, advice=_ADVICE_503)
 
 
 def last_event_id(environ: dict[str, Any]) -> str | None:
@@ -239,8 +262,28 @@ def _ended_stream(
     return RefusedError(OK, event.decode(), theirs, detail="the server is stopping")
 
 
+_ADVICE_501: Final = (
+    "Most often it is (1) flask run or app.run(): use greenrelay serve; (2) gunicorn without "
+    "-k gevent; (3) Flask's test client: use the fixture relay_server"
+)
+_ADVICE_403: Final = (
+    "Most often it is (1) a proxy in front, which ends TLS or changes the Host: put its address "
+    "into GREENRELAY_TRUSTED_PROXIES; (2) a page of another site or port: put its origin into "
+    "GREENRELAY_ALLOWED_ORIGINS; (3) a page that was opened under another name, such as localhost "
+    "for 127.0.0.1: let it connect to location.host"
+)
+_ADVICE_503: Final = (
+    "Most often (1) its function has returned or crashed: let it wait in "
+    "`for message in process.inbox()`; (2) its PID is from another worker, or from before a "
+    "restart: run one worker; (3) the view has kept a PID: get it anew from spawn(…, name=…)"
+)
+_ADVICE_QUOTA: Final = (
+    "Most often (1) there are more people than GREENRELAY_MAX_CONNECTIONS allows for; (2) all are "
+    "counted under a proxy's address: put ProxyFix around the app before GreenRelay(app); (3) a "
+    "page connects again and again, and never closes"
+)
 _RETRY: Final = (("Retry-After", str(RETRY_AFTER_SECONDS)),)
 
 
 def _too_many(text: str) -> RefusedError:
-    return RefusedError(UNAVAILABLE, text, _RETRY)
+    return RefusedError(UNAVAILABLE, text, _RETRY, advice=_ADVICE_QUOTA)

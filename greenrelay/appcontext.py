@@ -18,7 +18,11 @@ from flask import (
 from flask.ctx import AppContext
 from flask.globals import app_ctx
 
-_SIGNALS = (appcontext_pushed, appcontext_tearing_down, appcontext_popped)
+_SIGNALS = tuple(
+    signal
+    for signal in (appcontext_pushed, appcontext_tearing_down, appcontext_popped)
+    if hasattr(signal, "receivers")  # Flask 2.2 without blinker has signals nobody can listen to
+)
 
 
 class AppTurn:

@@ -31,8 +31,11 @@ class Call:
         self.pid = pid
         self._result: Any = AsyncResult()
 
-    def wait(self, timeout: float | None) -> Any:
+    def wait(self, timeout: float | None, what: str) -> Any:
         """Return the reply. Switches: yes.
+
+        Args:
+            what: who was asked what, for the error.
 
         Raises:
             ProcessDown: the callee ended before it replied.
@@ -44,7 +47,9 @@ class Call:
         except gevent.Timeout as expired:
             if expired is not timer:
                 raise  # the caller's own
-            raise CallTimeout(f"no reply in {timeout} s; call(…, timeout=…) waits longer") from None
+            raise CallTimeout(
+                f"no reply from {what} in {timeout} s; call(…, timeout=…) waits longer"
+            ) from None
         finally:
             timer.close()
 
@@ -114,7 +119,13 @@ def make_call(
     ref = node.monitor(call, callee)
     try:
         node.deliver(callee, Request(topic, payload, sender, node, call.pid))
-        return call.wait(timeout)
+        return call.wait(timeout, f"{_describe(node, callee)} to {topic!r}")
     finally:
         node.topology.unmonitor(ref)
         node.remove(call)
+
+
+def _describe(node: Node, pid: PID) -> str:
+    """Return a PID, and the names that it has."""
+    names = ", ".join(map(repr, sorted(node.registry.names(pid))))
+    return f"{pid} ({names})" if names else pid

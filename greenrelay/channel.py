@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import gevent
 
@@ -60,6 +60,12 @@ class Channel(Generic[Item]):
 
     def __bool__(self) -> bool:
         return True
+
+    @overload
+    def receive(self, timeout: None = None) -> Item: ...
+
+    @overload
+    def receive(self, timeout: float | None) -> Item | None: ...
 
     def receive(self, timeout: float | None = None) -> Item | None:
         """Return the next item, waiting for it; `None` when `timeout` seconds have passed.

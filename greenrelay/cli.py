@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import os
 import sys
@@ -54,19 +55,25 @@ class OneLineGroup(click.Group):
         """Run, and exit: with 2 and one line on standard error for wrong usage."""
         try:
             sys.exit(super().main(*args, **{**kwargs, "standalone_mode": False}))
-        except click.exceptions.NoArgsIsHelpError as error:
-            error.show()
-            sys.exit(USAGE_ERROR)
         except click.ClickException as error:
             fail(f"{error.format_message()} (see greenrelay --help)")
         except click.Abort:
             sys.exit(1)
 
 
-@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
+# Without a command click 8.1 prints its help and calls that success; 8.2 does not.
+@click.group(
+    cls=OneLineGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="greenrelay")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Real-time for the Flask app you already have."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(USAGE_ERROR)
 
 
 @main.command()
@@ -264,11 +271,26 @@ def load_app(text: str) -> Any:
             app = app()
         except (Exception, SystemExit) as error:  # see above
             fail(f"{text} failed: {_describe(error)}")
+    elif is_factory_like(app):
+        fail(f"{text} is a function that makes an app, and none itself; write {text}()")
     if isinstance(app, Flask) and "greenrelay" not in app.extensions:
         accept_upgrades(app)  # for its views that use wsgi.websocket
     if not callable(app):
         fail(f"{text!r} is no WSGI app but {type(app).__name__}")
     return app
+
+
+def is_factory_like(app: Any) -> bool:
+    """Tell whether a server could not call this function as an app: it takes other arguments."""
+    if not inspect.isfunction(app):
+        return False
+    signature = inspect.signature(app)
+    try:
+        given = signature.bind("environ", "start_response").arguments
+    except TypeError:
+        return True
+    # What stands in for an argument that nobody gives: a server always gives both.
+    return any(signature.parameters[name].default is not inspect.Parameter.empty for name in given)
 
 
 def _describe(error: BaseException) -> str:

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import gevent
 import gevent.socket
-import simplejson
 from websockets.client import ClientProtocol
 from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHandshake, InvalidMessage
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -27,6 +27,7 @@ from websockets.uri import parse_uri
 
 from greenrelay.errors import GreenRelayError
 from greenrelay.eventstream import EventParser, ServerSentEvent
+from greenrelay.jsontext import decode_json
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 """Far longer than anything on loopback takes, and short enough to wait for a failure."""
@@ -120,7 +121,9 @@ class WebSocketClient:
             return
         response = self.response
         if response is None or response.status_code == 101:
-            raise error  # not refused, but broken: nothing a server of ours does
+            # Not refused, but broken: nothing a server of ours does. Before websockets 14 the
+            # error is whatever the parser met.
+            raise error if isinstance(error, InvalidHandshake) else InvalidMessage(str(error))
         headers = dict(response.headers.raw_items())
         raise UpgradeRefused(response.status_code, headers, bytes(response.body or b""))
 
@@ -156,7 +159,7 @@ class WebSocketClient:
 
     def receive_json(self, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> Any:
         """Return the next message, decoded from JSON."""
-        return simplejson.loads(self.receive(timeout))
+        return decode_json(self.receive(timeout))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, and wait for the server's close frame; closing twice is no error."""

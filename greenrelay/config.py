@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import simplejson
-
 from greenrelay.duration import parse_duration
 from greenrelay.errors import ConfigurationError
+from greenrelay.jsontext import decode_json
 from greenrelay.pid import PID
 from greenrelay.wire import (
     MAX_BACKLOG_BYTES,
@@ -65,6 +64,10 @@ class RelayConfig(Limits):
     retry: float = 0.0
     """Event streams only: seconds after which the browser should reconnect."""
 
+    def copy_metadata(self) -> dict[str, Any]:
+        """Return the metadata for one message: whoever gets it may change it."""
+        return {name: _copy(value) for name, value in self.metadata.items()}
+
 
 class RelayKind(NamedTuple):
     """What distinguishes the two relay headers."""
@@ -92,7 +95,7 @@ def parse_relay_header(
     """
     kind = kind or WEBSOCKET
     try:
-        values = simplejson.loads(text)
+        values = decode_json(text)
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{kind.header} is no JSON: {error}") from None
     if not isinstance(values, dict):
@@ -170,7 +173,14 @@ def _parse_topic(value: Any) -> str:
 def _parse_metadata(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f'metadata is an object like {{"user": 7}}, got {value!r:.80}')
-    return value
+    return {name: _copy(item) for name, item in value.items()}
+
+
+def _copy(value: Any) -> Any:
+    """Return a copy of what JSON can nest; anything else is what it is."""
+    if isinstance(value, dict):
+        return {name: _copy(item) for name, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def _parse_count(value: Any) -> int:

@@ -2,7 +2,7 @@
 
 in a process           that process, on its node
 in a view              nobody, on the node of the view's app
-anywhere else          nobody, on the interpreter's own node
+anywhere else          nobody, on the interpreter's own node; in a test, on its server's
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any
+from weakref import WeakSet
 
 from greenlet import getcurrent
 
@@ -21,15 +22,37 @@ from greenrelay.pid import PID
 from greenrelay.turn import Turn
 
 
-class _Here(NamedTuple):
-    """Where anonymous code runs: in the request that an app on a node handles."""
+class Scope:
+    """Where anonymous code runs: in the request that an app on a node handles.
 
-    node: Node
-    make_turn: Callable[[], Turn] | None
-    spawned: list[PID]
+    A context manager that may be entered again and again; its value is the list of the PIDs
+    started so far in the block.
+
+    Args:
+        node: which one the code means.
+        make_turn: gives what surrounds each message of the processes spawned here.
+    """
+
+    __slots__ = ("_token", "make_turn", "node", "started")
+
+    def __init__(self, node: Node, make_turn: Callable[[], Turn] | None = None) -> None:
+        self.node = node
+        self.make_turn = make_turn
+        self.started: list[PID] | None = None
+        """`None` outside of the block: a greenlet that was made in it may go on for ever."""
+        self._token: Any = None
+
+    def __enter__(self) -> list[PID]:
+        self._token = _here.set(self)
+        self.started = []
+        return self.started
+
+    def __exit__(self, *error: object) -> None:
+        self.started = None
+        _here.reset(self._token)
 
 
-_here: ContextVar[_Here | None] = ContextVar("greenrelay.here", default=None)
+_here: ContextVar[Scope | None] = ContextVar("greenrelay.here", default=None)
 
 
 class _Interpreter:
@@ -38,6 +61,15 @@ class _Interpreter:
     def __init__(self) -> None:
         self.node: Node | None = None
         self.is_pinned = False
+        self.apps: WeakSet[Any] = WeakSet()
+        """Those that share the node because nobody said otherwise."""
+        self.has_told = False
+        self.made: WeakSet[Node] = WeakSet()
+        """Its node, and those that have been it."""
+        self.older: Node | None = None
+        """What was its node before a test began."""
+        self.served: Node | None = None
+        """The node that plain code of a test means instead: its server's."""
 
 
 _interpreter = _Interpreter()
@@ -78,7 +110,9 @@ def current_node() -> Node:
         node: Node = process.node
         return node
     here = _here.get()
-    return default_node() if here is None else here.node
+    if here is not None:
+        return here.node
+    return default_node() if _interpreter.served is None else _interpreter.served
 
 
 def current_pid() -> PID | None:
@@ -107,9 +141,24 @@ def default_node(name: str | None = None) -> Node:
             "name it first, with GREENRELAY_NODE or --node, and spawn after GreenRelay(app)"
         )
     fresh = Node(name)
+    _interpreter.made.add(fresh)
     if node is None or node.has_default_name:
         _interpreter.node = fresh
     return fresh
+
+
+def share_node(app: Any) -> list[Any]:
+    """Enter an app that lives on the interpreter's node for want of another.
+
+    Returns:
+        The apps that do so already, the first time there are any; else none.
+    """
+    others = [other for other in _interpreter.apps if other is not app]
+    _interpreter.apps.add(app)
+    if not others or _interpreter.has_told:
+        return []
+    _interpreter.has_told = True
+    return others
 
 
 def pin_node(name: str) -> Node:
@@ -123,22 +172,42 @@ def pin_node(name: str) -> Node:
     return node
 
 
-@contextlib.contextmanager
-def on_node(node: Node, make_turn: Callable[[], Turn] | None = None) -> Iterator[list[PID]]:
-    """Let anonymous code in this block belong to `node`.
+def on_node(node: Node, make_turn: Callable[[], Turn] | None = None) -> Scope:
+    """Let anonymous code in this block belong to `node`; see `Scope`."""
+    return Scope(node, make_turn)
 
-    Args:
-        make_turn: gives what surrounds each message of the processes spawned here.
+
+def is_interpreters(node: Node) -> bool:
+    """Tell whether `node` is, or was, the interpreter's own, and not one that an app was given."""
+    return node in _interpreter.made
+
+
+def likely_node() -> Node:
+    """Return the node of an app that does not say which: the interpreter's when it was made."""
+    if _interpreter.node is None and _interpreter.older is not None:
+        return _interpreter.older
+    return default_node()
+
+
+@contextlib.contextmanager
+def fresh_interpreter() -> Iterator[Callable[[Node], None]]:
+    """Let this block begin as a new interpreter does, for a test: without a node.
 
     Returns:
-        A context manager; its value is the list of the PIDs spawned so far in the block.
+        A context manager; its value is called with the node that plain code means from then on.
+        (Not the node of apps that are made then: each of them may have its own server.)
     """
-    here = _Here(node, make_turn, [])
-    token = _here.set(here)
+    kept = vars(_interpreter).copy()
+    fresh = {**vars(_Interpreter()), "made": kept["made"], "older": kept["node"]}
+    vars(_interpreter).update(fresh)
+
+    def mean(node: Node) -> None:
+        _interpreter.served = node
+
     try:
-        yield here.spawned
+        yield mean
     finally:
-        _here.reset(token)
+        vars(_interpreter).update(kept)
 
 
 def make_turn() -> Turn | None:
@@ -154,8 +223,8 @@ def make_turn() -> Turn | None:
     return here.make_turn() if here is not None and here.make_turn is not None else None
 
 
-def note_spawned(pid: PID) -> None:
-    """Remember what the request under way has spawned."""
+def note_started(pid: PID) -> None:
+    """Remember what the request under way has started."""
     here = _here.get()
-    if here is not None:
-        here.spawned.append(pid)
+    if here is not None and here.started is not None:
+        here.started.append(pid)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import gevent.subprocess
 
-from greenrelay.middleware import RelayMiddleware, find_middleware
+from greenrelay.middleware import RelayMiddleware, find_middleware, find_node
 
 PATCH_CHECK_SECONDS = 60.0
 UNPATCHED = 3
@@ -135,6 +135,16 @@ def _check_scale(app: Any) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _check_import(app: Any) -> Iterator[Finding]:
+    count = len(find_node(app))
+    if count:
+        yield Finding(
+            False, f"{count} process(es) of the app are spawned at its import: with gunicorn's "
+            "--preload they are in no worker, and without it in each",
+            "spawn them in a view, by name, or in gunicorn's hook post_worker_init",
+        )  # fmt: skip
+
+
 def _check_debug(app: Any) -> Iterator[Finding]:
     config = getattr(app, "config", {})
     if config.get("DEBUG") or config.get("TESTING"):
@@ -147,5 +157,6 @@ _CHECKS: tuple[Callable[[Any], Iterator[Finding]], ...] = (
     _check_descriptors,
     _check_proxies,
     _check_scale,
+    _check_import,
     _check_debug,
 )

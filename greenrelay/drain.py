@@ -15,6 +15,7 @@ import gevent
 
 from greenrelay.entity import Entity
 from greenrelay.lifecycle import Process
+from greenrelay.logs import log_now
 from greenrelay.node import Node
 from greenrelay.pid import PID
 from greenrelay.session import Session
@@ -71,10 +72,13 @@ def drain(node: Node, seconds: float, spare: Set[PID] = frozenset()) -> None:
     gevent.sleep(0)
     if not _wait(is_done, time.monotonic() + KILL_SECONDS):
         for entity in _others(node, spare)[:NAMED]:
-            log.warning(
+            log_now(
+                log, logging.WARNING,
                 "process %s swallows its end, in %s; the stop goes on without it",
                 entity.pid, entity.info().get("function"),
             )  # fmt: skip
+    # Those that have ended, but whose client still reads what it was sent.
+    _wait(lambda: not any(one.transport.undelivered for one in node.lingering), deadline)
 
 
 def _wait(is_done: Callable[[], bool], until: float) -> bool:
@@ -91,12 +95,14 @@ def _name(entities: list[Entity], seconds: float) -> None:
     late = [entity for entity in entities if isinstance(entity, Process)]
     when = f"in {seconds:.0f} s" if seconds > 0 else "now"
     for process in late[:NAMED]:
-        log.warning(
+        log_now(
+            log, logging.WARNING,
             "process %s delays the stop: it has been cancelled, is in %s, and is terminated %s",
             process.pid, process.info()["function"], when,
         )  # fmt: skip
     if len(late) > NAMED:
-        log.warning("and %d more processes delay the stop", len(late) - NAMED)
+        more = len(late) - NAMED
+        log_now(log, logging.WARNING, "and %d more processes delay the stop", more)
 
 
 def _others(node: Node, spare: Set[PID]) -> list[Entity]:

@@ -39,6 +39,8 @@ class RefusedError(GreenRelayError):
         body: one line of text for the client, without details.
         headers: further response headers.
         detail: what exactly was wrong, for the log.
+        advice: where that comes from most often and what to write then, if somebody's mistake
+            may be behind it: it is a warning.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class RefusedError(GreenRelayError):
         headers: tuple[tuple[str, str], ...] = (),
         *,
         detail: str = "",
+        advice: str = "",
     ) -> None:
         super().__init__(detail or body)
         self.status = status
         self.body = body
         self.headers = headers
         self.detail = detail or body
+        self.advice = advice
 
     @property
     def close_code(self) -> int:

@@ -15,25 +15,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import simplejson
-from flask import Flask, Response, current_app, has_app_context, request
+from flask import Flask, Response, current_app, has_app_context, has_request_context, request
 from werkzeug.local import LocalProxy
 
 from greenrelay.admission import Quota
 from greenrelay.appcontext import AppTurn
-from greenrelay.config import EVENT_STREAM, nearest, relay_config
-from greenrelay.current import default_node
+from greenrelay.config import EVENT_STREAM, WEBSOCKET, RelayKind, nearest, relay_config
+from greenrelay.current import default_node, share_node
+from greenrelay.direct import STREAM_KEY
 from greenrelay.errors import ClientGone, ConfigurationError
-from greenrelay.middleware import MISCONFIGURED_KEY, RelayMiddleware
+from greenrelay.fields import EventStreamFields, WebSocketFields
+from greenrelay.logs import log_now
+from greenrelay.middleware import REJECTED_KEY, RelayMiddleware
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.routers import load_routers
 from greenrelay.routing import accept_upgrades
-from greenrelay.spawning import spawn_in
-from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS, SSE_RELAY_HEADER, WS_RELAY_HEADER
+from greenrelay.spawning import Parameters, spawn_in
+from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS
+
+if TYPE_CHECKING:  # as in `greenrelay.spawning`
+    from typing_extensions import Unpack
+
+    from greenrelay.spawning import Arguments
 
 log = logging.getLogger("greenrelay.relay")
 
@@ -76,7 +84,9 @@ class GreenRelay:
         if "greenrelay" in app.extensions:
             raise ConfigurationError("this app has a GreenRelay already; call init_app() once")
         settings = read_settings(app)
-        node = default_node(settings["GREENRELAY_NODE"]) if self._node is None else self._node
+        node = self._node
+        if node is None:
+            node = default_node(settings["GREENRELAY_NODE"])
         middleware = RelayMiddleware(
             app.wsgi_app,
             node=node,
@@ -95,6 +105,8 @@ class GreenRelay:
         for error, handle in ((ClientGone, _end_view), (ConfigurationError, _report)):
             if error not in app.error_handler_spec[None][None]:
                 app.register_error_handler(error, handle)
+        if self._node is None and settings["GREENRELAY_NODE"] is None:
+            _tell_sharing(app)
         app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's documentation does
 
     @property
@@ -102,7 +114,7 @@ class GreenRelay:
         """The current app's node."""
         return _middleware(current_app).node
 
-    def websocket(self, target: str, **fields: Any) -> Response:
+    def websocket(self, target: str, **fields: Unpack[WebSocketFields]) -> Response:
         """Return the response that turns this request into a WebSocket.
 
         Args:
@@ -113,11 +125,9 @@ class GreenRelay:
         Raises:
             ConfigurationError: a field is unknown or malformed; the text says what to write.
         """
-        values = {"target_pid": target, **fields}
-        relay_config(values)
-        return _response(WS_RELAY_HEADER, values)
+        return _answer(WEBSOCKET, {"target_pid": target, **fields})
 
-    def sse(self, target: str | None = None, **fields: Any) -> Response:
+    def sse(self, target: str | None = None, **fields: Unpack[EventStreamFields]) -> Response:
         """Return the response that turns this request into an event stream.
 
         Args:
@@ -129,11 +139,45 @@ class GreenRelay:
         Raises:
             ConfigurationError: a field is unknown or malformed; the text says what to write.
         """
-        values = fields if target is None else {"target_pid": target, **fields}
-        relay_config(values, kind=EVENT_STREAM)
-        return _response(SSE_RELAY_HEADER, values)
+        values: dict[str, Any] = {**fields}
+        if target is not None:
+            values["target_pid"] = target
+        return _answer(EVENT_STREAM, values)
 
+    @overload  # as process.spawn()
     def spawn(
+        self,
+        target: str,
+        *args: Any,
+        app: Flask | None = ...,
+        host: str = ...,
+        name: str | None = ...,
+        link: bool = ...,
+        monitor: bool = ...,
+        **kwargs: Any,
+    ) -> PID: ...
+
+    @overload
+    def spawn(
+        self,
+        target: Callable[[Unpack[Arguments]], object],
+        *args: Unpack[Arguments],
+        app: Flask | None = ...,
+        host: str = ...,
+        name: str | None = ...,
+        link: bool = ...,
+        monitor: bool = ...,
+    ) -> PID: ...
+
+    @overload
+    def spawn(
+        self,
+        target: Callable[Parameters, object],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> PID: ...
+
+    def spawn(  # type: ignore[misc]  # the target's parameters may have the options' names
         self,
         target: Callable[..., Any] | str,
         *args: Any,
@@ -158,6 +202,21 @@ class GreenRelay:
         return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
 
 
+def _tell_sharing(app: Flask) -> None:
+    """Tell, once, of two apps on one node that nobody has chosen for both."""
+    others = share_node(app)
+    if others:
+        log_now(
+            log,
+            logging.WARNING,
+            "the apps %r and %r share one node: names, groups and processes of one are the "
+            "other's too; write GreenRelay(app, node=Node('…')) to part them, or give both the "
+            "same node or GREENRELAY_NODE to let them meet",
+            others[0].name,
+            app.name,
+        )
+
+
 def _end_view(error: ClientGone) -> str:
     """End a view that `write_event()` has told of its client's leaving: that is no failure."""
     return ""
@@ -165,8 +224,9 @@ def _end_view(error: ClientGone) -> str:
 
 def _report(error: ConfigurationError) -> Response:
     """Answer for a view that has asked for a relay with fields that are none."""
-    log.error("%s: %s", request.path, error)
-    request.environ[MISCONFIGURED_KEY] = True
+    if current_app.testing or current_app.debug:
+        raise error  # whoever wrote it is looking
+    log_now(log, logging.ERROR, "%r: %s", request.path, error)
     return Response("invalid relay configuration\n", 500, mimetype="text/plain")
 
 
@@ -223,11 +283,32 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
 }
 
 
-def _response(header: str, values: dict[str, Any]) -> Response:
+def _answer(kind: RelayKind, values: dict[str, Any]) -> Response:
+    """Return the response that asks for a relay."""
+    _require_wrapped()
     try:
-        return Response(headers={header: simplejson.dumps(values)})
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{header}: {error}; send what JSON has, or str() of it") from None
+        relay_config(values, kind=kind)
+        return Response(headers={kind.header: simplejson.dumps(values, allow_nan=False)})
+    except (TypeError, ValueError, RecursionError) as error:
+        if has_request_context():
+            request.environ[REJECTED_KEY] = values.get("target_pid")
+        if isinstance(error, ConfigurationError):
+            raise
+        raise ConfigurationError(
+            f"{kind.header}: {error}; send what JSON has, or str() of it"
+        ) from None
+
+
+def _require_wrapped() -> None:
+    """Raise `ConfigurationError` where nobody would read the header but the client."""
+    if not has_request_context() or "greenrelay" in current_app.extensions:
+        return
+    if STREAM_KEY not in request.environ:  # else a RelayMiddleware is around all of it
+        raise ConfigurationError(
+            f"{current_app.name!r} is not wrapped: the relay's header, and the PID in it, would "
+            "go out to the client; call GreenRelay(app), or relay.init_app(app), where the app "
+            "is made"
+        )
 
 
 def _middleware(app: Any) -> RelayMiddleware:

@@ -8,10 +8,10 @@ clock.advance(30)                     what is due happens on the way
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from greenrelay.backlog import Backlog
 from greenrelay.config import EVENT_STREAM, relay_config
 from greenrelay.dialect import FrameCache
 from greenrelay.frames import OP_BINARY, OP_CLOSE, OP_TEXT
@@ -63,25 +63,31 @@ class FakeTransport:
         unsent: as if so many bytes had not been sent yet.
     """
 
-    send = None
     remote_address = "192.0.2.1:50000"
 
     def __init__(self, receiver: Any = None, unsent: int = 0) -> None:
         self.receiver = receiver
         self.unsent = unsent
         """Set it to play a client that does not read; `flush()` ends that."""
+        self.room: int | None = None
+        """Bytes that a `send` takes, to play a socket that is nearly full; by default all."""
         self.is_closed = False
         self.is_reading = False
         self.is_shut = False
         """Whether the session has said that it will write no more."""
         self.on_closed: Callable[[], object] | None = None
         self._sent = b""
-        self._waiting: deque[bytes] = deque()
+        self._waiting = Backlog()
 
     @property
     def written(self) -> bytes:
         """Everything that was written, and not dropped again."""
-        return self._sent + b"".join(self._waiting)
+        return self._sent + bytes(self._waiting.peek(self._waiting.size))
+
+    @property
+    def undelivered(self) -> int:
+        """As `unsent`: there is no kernel that could hold more."""
+        return self.unsent
 
     def start(self, early: bytes = b"") -> None:
         """Begin to read, with what has come early."""
@@ -89,10 +95,28 @@ class FakeTransport:
         if early and self.receiver is not None:
             self.receiver.on_bytes(early)
 
-    def write(self, data: bytes) -> None:
+    @property
+    def send(self) -> Callable[[bytes], int] | None:
+        """The way around `write()`, there while nothing is unsent, as a real transport's."""
+        return None if self.unsent or self.is_closed else self._send
+
+    def _send(self, data: bytes) -> int:
+        taken = data if self.room is None else data[: self.room]
+        if not taken:
+            raise BlockingIOError
+        self._sent += taken
+        return len(taken)
+
+    def keep(self, data: bytes, sent: int) -> None:
+        """Record what `send` has left: it waits, and a frame that has begun is never dropped."""
+        self._waiting.append(data)
+        self._waiting.take(sent)
+        self.unsent += len(data) - sent
+
+    def write(self, data: bytes, is_control: bool = False) -> None:
         """Record `data`."""
         if self.unsent:
-            self._waiting.append(data)
+            self._waiting.append(data, is_control)
             self.unsent += len(data)
         else:
             self._sent += data
@@ -100,7 +124,7 @@ class FakeTransport:
     def flush(self) -> None:
         """Play a client that has read everything."""
         self._sent = self.written
-        self._waiting.clear()
+        self._waiting = Backlog()
         self.unsent = 0
         if self.receiver is not None:
             self.receiver.on_flushed()
@@ -114,18 +138,15 @@ class FakeTransport:
         self.is_reading = not self.is_closed
 
     def discard_unsent(self) -> None:
-        """Forget what was not sent."""
-        self._waiting.clear()
-        self.unsent = 0
+        """Forget what was not sent, except the rest of a frame that has begun."""
+        self._waiting.discard()
+        self.unsent = self._waiting.size
 
     def drop_oldest(self, size: int) -> int:
         """Forget the oldest writes that wait, until `size` bytes are free; return how many."""
-        dropped = 0
-        while self._waiting and size > 0:
-            length = len(self._waiting.popleft())
-            self.unsent -= length
-            size -= length
-            dropped += 1
+        before = self._waiting.size
+        dropped = self._waiting.drop_oldest(size)
+        self.unsent -= before - self._waiting.size
         return dropped
 
     def shutdown_write(self) -> None:

@@ -1,4 +1,6 @@
-"""The ways a connection can end: what its monitors, its client and its target are told."""
+"""The ways a connection can end: what its monitors, its client and its target are told,
+and how long that may take.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,12 @@ from greenrelay.wire import (
     CLOSE_INTERNAL_ERROR,
     CLOSE_NORMAL,
     CLOSE_SERVICE_RESTART,
+    CLOSE_TIMEOUT_SECONDS,
     CLOSE_TRY_AGAIN,
     CONNECTION_LOST,
     HARD_TIMEOUT,
     IDLE_TIMEOUT,
+    MAX_CLOSE_SECONDS,
     MESSAGE_TOO_BIG,
     NOCONNECTION,
     NORMAL,
@@ -59,3 +63,34 @@ where they are found."""
 
 COUNTED: Final = LOGGED | {CONNECTION_LOST, PROTOCOL_ERROR, MESSAGE_TOO_BIG}
 """Exit reasons that `Node.counts` counts by their name."""
+
+CHECK_SECONDS: Final = 1.0
+"""Between two looks at how much has gone out: a goodbye may take so much longer than it should."""
+
+
+class Patience:
+    """How long a goodbye may still take: 5 s from the last progress, 60 s in all.
+
+    Args:
+        now: when it begins.
+        left: bytes that the peer has not got yet.
+    """
+
+    __slots__ = ("_checked_at", "_ends_at", "_left", "_since")
+
+    def __init__(self, now: float, left: int) -> None:
+        self._ends_at = now + MAX_CLOSE_SECONDS
+        self.renew(now, left)
+
+    def renew(self, now: float, left: int) -> None:
+        """Take it as progress that the peer has answered."""
+        self._since = self._checked_at = now
+        self._left = left
+
+    def next_check(self, now: float, left: int) -> float:
+        """Return when to look again; if that is not later than `now`, it has taken too long."""
+        is_late = now - self._checked_at > 2 * CHECK_SECONDS  # it was us who stood still
+        if left < self._left or is_late:
+            self._since = now
+        self._checked_at, self._left = now, left
+        return min(now + CHECK_SECONDS, self._since + CLOSE_TIMEOUT_SECONDS, self._ends_at)

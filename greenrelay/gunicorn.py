@@ -66,9 +66,7 @@ def post_worker_init(worker: Any) -> None:
         return  # such workers relay nothing
     middleware = find_middleware(worker.wsgi)
     if middleware is not None and worker.cfg.workers > 1:
-        if worker.age == 1:  # the first of all: one of them says it for all
-            middleware.warn_of_workers()
-        middleware.knows_workers = True
+        middleware.note_workers(is_told=worker.age > 1)  # by the first of all
     worker.greenrelay_drain = gevent.spawn(_drain_at_end, worker)
     watch, seen = LoopWatch(find_node(worker.wsgi)), set[int]()
     for number in _STOPPING:

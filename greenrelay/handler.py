@@ -1,8 +1,9 @@
 """One client of our server: gevent's WSGI handler with the guards it lacks.
 
 A request head has a deadline and a size, and is checked before pywsgi parses it; a
-client that resets costs one line of log at most; a relay takes the socket from here,
-and `wsgi.websocket` is there for views that use it.
+body's fault ends the connection, whatever the app makes of it; a client that resets
+costs one line of log at most, one that reads nothing is given up; a relay takes the
+socket from here, and `wsgi.websocket` is there for views that use it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.handler import Client
 
 from greenrelay.admission import SWITCHING, check_origin
+from greenrelay.body import BodyFault, RequestBody, send_all
 from greenrelay.errors import RefusedError
 from greenrelay.handshake import (
     check_handshake,
@@ -28,23 +30,21 @@ from greenrelay.handshake import (
     refusal_headers,
     upgrade_headers,
 )
-from greenrelay.head import bad_request, check_head
+from greenrelay.head import bad_request, check_head, split_target
 from greenrelay.hijack import TAKE_KEY, Taken, has_closed, send_at_once, take_file
 from greenrelay.legacy import LegacyRefused, LegacyWebSocket, see_off
+from greenrelay.logs import escape, log_now, report_failure
 from greenrelay.middleware import find_rule
+from greenrelay.reading import MAX_REQUEST_LINE_BYTES, HeadReader
 from greenrelay.routers import Rule
-from greenrelay.wire import CLOSE_INTERNAL_ERROR, MAX_HEAD_BYTES
+from greenrelay.tls import say_goodbye
+from greenrelay.wire import CLOSE_INTERNAL_ERROR
 
 log = logging.getLogger("greenrelay.server")
 
 LINGER_SECONDS = 1.0
 """How long a refused client may go on sending, so that it reads why before a reset."""
 READ_BYTES = 64 * 1024
-MAX_REQUEST_LINE_BYTES = 8 * 1024
-"""As pywsgi, which would answer without a word."""
-MAX_HEAD_LINES = 100
-"""The request line included: the standard library's parser, which pywsgi uses, takes no more."""
-_TOO_LARGE = f"a request head has {MAX_HEAD_BYTES >> 10} KiB and {MAX_HEAD_LINES} lines at most"
 _QUIETLY: Any = False
 """As a `gevent.Timeout`'s exception: leave the block, raise nothing."""
 
@@ -58,11 +58,15 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     server: Any
     """The `RelayServer`."""
     socket: Any
+    path: Any
+    response_headers: Any
     _orig_status: str | None
+    _heads: HeadReader
     _lines: list[bytes]
-    _has_served = False
-    _has_spoken = False
     _is_lost = False
+    _target_host = ""
+    body: RequestBody | None = None
+    """The request's; `None` where the socket is the app's to read, behind a handshake."""
     websocket: LegacyWebSocket | None = None
     """What an upgrade request's view may use as `wsgi.websocket`."""
     taken: Taken | None = None
@@ -71,6 +75,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     def handle(self) -> None:
         """Serve the client until it or the server has enough."""
         send_at_once(self.socket)
+        self._heads = HeadReader(self.rfile, self.server)
         with contextlib.suppress(OSError):  # it went away in the middle of an answer
             super().handle()
 
@@ -79,79 +84,51 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         self.requestline = ""
         self._orig_status = None
         self.response_length = 0
+        self.body = None
         try:
-            lines = self._read_head()
+            lines = self._heads.read()
             if lines is None:
                 return None
             self.requestline = lines[0].decode("latin-1").rstrip()
             if len(lines[0]) >= MAX_REQUEST_LINE_BYTES:
                 raise RefusedError("414 URI Too Long", "a request line has 8 KiB at most")
             check_head(lines)
+            self._lines = lines
+            goes_on = super().handle_one_request()
         except RefusedError as refusal:
             self._refuse(refusal)
             return None
         except OSError:
             return None  # reset before there was anything to answer
-        self._lines = lines
-        self._has_served = True
-        return super().handle_one_request()
+        return self._end_request() and goes_on
 
-    def _read_head(self) -> list[bytes] | None:
-        """Return the lines of the next head, `None` when there will be none.
-
-        Raises:
-            RefusedError: it is too late or too large.
-        """
-        if self._has_served and (
-            self.server.closed or not self._await_byte(self.server.keep_alive)
-        ):
-            return None
-        timeout = gevent.Timeout.start_new(self.server.head_timeout)
-        try:
-            return self._read_lines() if self._has_served or self._await_byte(None) else None
-        except gevent.Timeout as expired:
-            if expired is not timeout:
-                raise
-            raise RefusedError("408 Request Timeout", "the request head took too long") from None
-        finally:
-            timeout.close()
-
-    def _await_byte(self, seconds: float | None) -> bool:
-        """Wait for the first byte of a head; `False`: there will be none."""
-        with gevent.Timeout(seconds, _QUIETLY) as waiting:
-            self.server.idle[gevent.getcurrent()] = waiting
-            try:
-                self._has_spoken = bool(self.rfile.peek(1))
-                return self._has_spoken
-            finally:
-                del self.server.idle[gevent.getcurrent()]
-        return False
-
-    def _read_lines(self) -> list[bytes] | None:
-        lines: list[bytes] = []
-        size = 0
-        while True:
-            line = self.rfile.readline(MAX_HEAD_BYTES - size + 1)
-            size += len(line)
-            if size > MAX_HEAD_BYTES or len(lines) > MAX_HEAD_LINES:
-                raise RefusedError("431 Request Header Fields Too Large", _TOO_LARGE)
-            if not line.endswith(b"\n"):
-                return None
-            if line not in (b"\r\n", b"\n"):
-                lines.append(line)
-            elif lines:
-                return lines
-            # An empty line before a request is a relic to be ignored (RFC 9112 §2.2).
+    def _end_request(self) -> bool | None:
+        """Get to the end of the body; `None`: no request can follow."""
+        body = self.body
+        if body is None or self.taken is not None:
+            return True
+        if not self.close_connection:
+            body.discard()
+        if body.fault is not None:
+            log_now(log, logging.INFO, "bad request from %s: %s", self.client_address, body.fault)
+        if body.is_over or self._is_lost:
+            return True
+        self._linger()
+        return None
 
     def _refuse(self, refusal: RefusedError) -> None:
         answer = _encode_refusal(refusal)
         self._orig_status = refusal.status
         self.response_length = len(refusal.body) + 1
-        if self._has_spoken:  # browsers open spare connections that nobody uses
+        if self._heads.has_spoken:  # browsers open spare connections that nobody uses
             self.log_request()
-        self.socket.sendall(answer)
-        # Closing with unread input resets the connection, and the answer is lost.
+        send_all(self.socket, answer, self.server.write_timeout)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Read what still comes: closing with unread input resets, and the answer is lost."""
         with gevent.Timeout(LINGER_SECONDS, _QUIETLY), contextlib.suppress(OSError):
+            say_goodbye(self.socket)
             self.socket.shutdown(socket.SHUT_WR)
             while self.socket.recv(READ_BYTES):
                 pass
@@ -166,15 +143,37 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         """Parse the header lines that have been read."""
         return super().MessageClass(io.BytesIO(b"".join(self._lines[1:]) + b"\r\n"), 0)
 
+    def read_request(self, raw_requestline: str) -> Any:
+        """Parse the head."""
+        is_good = super().read_request(raw_requestline)
+        self._target_host, self.path = split_target(self.path)
+        return is_good
+
     def get_environ(self) -> dict[str, Any]:
         """Return the WSGI environ, with the way to take the socket in it."""
         environ: dict[str, Any] = super().get_environ()
         environ[TAKE_KEY] = self.take
+        if self._target_host:
+            environ["HTTP_HOST"] = self._target_host  # RFC 9112 §3.2.2: the other is ignored
         self.websocket = None
         if is_upgrade(environ):
             environ["wsgi.websocket"] = self._legacy_websocket(environ)
             environ["wsgi.websocket_version"] = environ.get("HTTP_SEC_WEBSOCKET_VERSION")
+        else:
+            self.body = self.wsgi_input = self._make_body(environ)
+            environ.update({"wsgi.input": self.body, "wsgi.input_terminated": True})
         return environ
+
+    def _make_body(self, environ: dict[str, Any]) -> RequestBody:
+        is_chunked = "HTTP_TRANSFER_ENCODING" in environ
+        is_awaited = (
+            environ.get("HTTP_EXPECT", "").lower() == "100-continue"
+            and self.request_version != "HTTP/1.0"
+        )
+        length = None if is_chunked else self.content_length or 0
+        return RequestBody(
+            self.rfile, self.socket, length, self.server.body_timeout, is_awaited=is_awaited
+        )
 
     def _legacy_websocket(self, environ: dict[str, Any]) -> LegacyWebSocket:
         rule = find_rule(self.server.application, environ)
@@ -194,11 +193,11 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             handshake = check_handshake(environ)
             check_origin(environ, rule.origins)
         except RefusedError as refusal:
-            self.socket.sendall(_encode_refusal(refusal))
+            self._sendall(_encode_refusal(refusal))
             status = refusal.status
         else:
             status = SWITCHING
-            self.socket.sendall(encode_head(status, upgrade_headers(handshake, ())))
+            self._sendall(encode_head(status, upgrade_headers(handshake, ())))
             self.server.clients[self.client_address] = Client(self.client_address, self.websocket)
         # What the view answers besides is dropped, as gevent-websocket does.
         self.status, self._orig_status, self.headers_sent = status.encode(), status, True
@@ -241,6 +240,22 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             return lambda data: None
         return super().start_response(status, headers, exc_info)
 
+    def finalize_headers(self) -> None:
+        """Say that the connection will end, if what the body leaves can't be read."""
+        super().finalize_headers()
+        body = self.body
+        if body is not None and not body.is_worth_reading():
+            others = [item for item in self.response_headers if item[0].lower() != b"connection"]
+            self.response_headers = [*others, (b"Connection", b"close")]
+            self.close_connection = True
+            body.is_awaited = False  # nothing but the answer may be sent now
+
+    def _write_with_headers(self, data: bytes) -> None:
+        """Send the head and the first of the body, unless the request's is malformed."""
+        if self.body is not None and self.body.fault is not None:
+            raise BodyFault(self.body.fault)  # which the app has swallowed
+        super()._write_with_headers(data)
+
     def process_result(self) -> None:
         """Send the response's body, unless a WebSocket has been it."""
         if self.websocket is not None and self.headers_sent:
@@ -263,32 +278,62 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     # All of them are looked at: the app may have lost a connection of its own.
     ignored_socket_errors = ()
 
-    def _sendall(self, data: bytes) -> None:
+    def _sendall(self, data: Any) -> None:
+        if self._is_lost:
+            raise BrokenPipeError("the client has left")  # not waited for a second time
         try:
-            super()._sendall(data)
+            send_all(self.socket, data, self.server.write_timeout)
         except OSError:
-            self._is_lost = True
+            self._is_lost = self.close_connection = True
             raise
+        self.response_length += len(data)
 
     def handle_error(self, kind: Any, error: Any, trace: Any) -> None:
-        """Report an app's error; a client's disappearance is none."""
-        if isinstance(error, OSError) and (
+        """Report an app's error; a client's disappearance is none, nor is its malformed body."""
+        if self.body is not None and self.body.fault is not None:
+            self.close_connection = True
+            if not self.headers_sent:
+                self._answer(self.body.fault)
+        elif isinstance(error, OSError) and (
             self._is_lost or isinstance(error, WebSocketError) or self._is_client_gone()
         ):
             self.close_connection = True
-            log.debug("%s went away: %s", self.client_address, error)
+            level = logging.INFO if isinstance(error, TimeoutError) else logging.DEBUG
+            log_now(log, level, "%s went away: %s", self.client_address, error)
         else:
             super().handle_error(kind, error, trace)
+
+    def _answer(self, refusal: RefusedError) -> None:
+        """Send a refusal instead of what the app would have answered."""
+        self._orig_status, self.headers_sent = refusal.status, True
+        with contextlib.suppress(OSError):  # it is in `_is_lost`
+            self._sendall(_encode_refusal(refusal))
+
+    def log_request(self) -> None:
+        """Write the access log's line; the answer does not depend on it."""
+        try:
+            super().log_request()
+        except Exception as error:  # whatever the log's handlers raise
+            report_failure(error)
+
+    def format_request(self) -> Any:
+        """Return the access log's line; what the client has sent can't break out of it."""
+        sent = self.requestline
+        self.requestline = escape(sent or "")
+        try:
+            return super().format_request()
+        finally:
+            self.requestline = sent
 
     def _is_client_gone(self) -> bool:
         # Of the plain socket, also with TLS: it does not wait.
         return has_closed(self.socket._sock)
 
     def _handle_client_error(self, error: Exception) -> Any:
-        log.info("bad request from %s: %s", self.client_address, error)
+        log_now(log, logging.INFO, "bad request from %s: %s", self.client_address, error)
         # The rest of pywsgi's text quotes the request.
         fault = str(error.args[0] if error.args else type(error).__name__).partition(":")[0]
-        return ("400", _encode_refusal(bad_request(fault)))
+        raise bad_request(fault)
 
 
 def _encode_refusal(refusal: RefusedError) -> bytes:

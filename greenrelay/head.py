@@ -1,13 +1,17 @@
-"""The guards around an HTTP request head, without I/O.
+"""The guards around an HTTP request head, and around the lines in a chunked body, without I/O.
 
     head = request-line CRLF *( field-line CRLF ) CRLF        (RFC 9112 §2)
+    target = "/" path | "http" ["s"] "://" host [path] | "*"  (§3.2; "*" with OPTIONS alone)
     field-line = token ":" OWS value OWS                      (§5: no space before the colon)
+    chunk-size = 1*HEXDIG                                     (§7.1: no space behind it)
 
 What is refused because others have been attacked through it: NUL and bare CR, which
 one parser takes for a line's end and the next one not; a line without a colon or
 folded over two; `Host` missing, twice or no host; two lengths, a length and chunks, or
 chunks in HTTP/1.0, on which a proxy and a server disagree (request smuggling); a body
-behind an upgrade, which would be read as frames, or as the next request.
+behind an upgrade, which would be read as frames, or as the next request. A lone LF ends a
+line if all lines of the head end so, as typed by hand; one among CRLFs may be a proxy's
+idea of a value, and in a chunked body it is never right.
 
 One rule: no pattern can match a text in two ways, or a line of spaces costs minutes.
 """
@@ -18,12 +22,14 @@ import re
 
 from greenrelay.errors import RefusedError
 
-_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [\x21-\xff]+ HTTP/(\d\.\d)\r?\n")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\xff]+) HTTP/(\d\.\d)\r?\n")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\r?\n")
 _SPACE = b" \t"
 _HOST = re.compile(  # RFC 3986 §3.2.2, but no comma: that is two hosts in one
     rb"(\[[0-9A-Za-z:.%]+\]|[0-9A-Za-z._~!$&'()*+;=%-]*)(:\d*)?"
 )
+_ABSOLUTE = re.compile(r"https?://([^/?]+)(.*)", re.IGNORECASE)
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(;[^\r\n\0]*)?\r\n")
 
 MAX_LENGTH_DIGITS = 18
 """Of a Content-Length: below 2^63, where some parsers overflow."""
@@ -38,17 +44,64 @@ def check_head(lines: list[bytes]) -> None:
     request = _REQUEST_LINE.fullmatch(lines[0])
     if request is None:
         raise bad_request("the request line must be METHOD target HTTP/1.1")
+    has_cr = lines[0].endswith(b"\r\n")
     fields: dict[bytes, list[bytes]] = {}
     for line in lines[1:]:
         field = _FIELD.fullmatch(line)
         if field is None:
-            raise bad_request(_explain(line))
+            raise bad_request(_explain(line, "head"))
+        if line.endswith(b"\r\n") != has_cr:
+            raise bad_request("the head's lines end in different ways")
         fields.setdefault(field[1].lower(), []).append(field[2].strip(_SPACE))
-    is_old = request[1] < b"1.1"
+    is_old = request[3] < b"1.1"
     _check_host(fields.get(b"host", []), is_old)
     _check_body(fields)
     if is_old and b"transfer-encoding" in fields:
         raise bad_request("chunks need HTTP/1.1")
+    _check_target(request[1], request[2])
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Return a request target's host and its path; the host is empty if it has none."""
+    if target.startswith("/"):
+        return "", target
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        return "", target
+    path = absolute[2]
+    return absolute[1], path if path.startswith("/") else f"/{path}"
+
+
+def parse_chunk_size(line: bytes) -> int:
+    """Return the size that a line in a chunked body announces; 0 is the end.
+
+    Raises:
+        RefusedError: 400.
+    """
+    size = _CHUNK_SIZE.fullmatch(line)
+    if size is None:
+        raise bad_request("a chunk's size must be a hexadecimal number on a line of its own")
+    return int(size[1], 16)
+
+
+def check_field_line(line: bytes) -> None:
+    """Check a line behind the last chunk.
+
+    Raises:
+        RefusedError: 400, with what is wrong in one line.
+    """
+    if not line.endswith(b"\r\n"):
+        raise bad_request("a trailer's line does not end in CRLF")
+    if not _FIELD.fullmatch(line):
+        raise bad_request(_explain(line, "trailer"))
+
+
+def _check_target(method: bytes, target: bytes) -> None:
+    if target.startswith(b"/") or (target, method) == (b"*", b"OPTIONS"):
+        return
+    host, _ = split_target(target.decode("latin-1"))
+    if not host or host.startswith(":") or not _HOST.fullmatch(host.encode("latin-1")):
+        raise bad_request("the request's target must be a path, or begin like http://example.org")
 
 
 def _check_host(hosts: list[bytes], is_old: bool) -> None:
@@ -80,11 +133,11 @@ def _is_upgrade(fields: dict[bytes, list[bytes]]) -> bool:
     )
 
 
-def _explain(line: bytes) -> str:
+def _explain(line: bytes, where: str) -> str:
     if b"\0" in line:
-        return "the head has a NUL"
+        return f"the {where} has a NUL"
     if re.search(rb"\r(?!\n)", line):
-        return "the head has a carriage return inside of a line"
+        return f"the {where} has a carriage return inside of a line"
     if line[:1] in b" \t":
         return "header lines can't be folded"
     if b":" not in line:

@@ -23,6 +23,7 @@ import contextlib
 import io
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,11 +31,17 @@ import gevent.socket
 import gevent.ssl
 from gevent.pywsgi import Input, WSGIHandler
 
+from greenrelay.body import RequestBody
+from greenrelay.errors import RefusedError
+
 READ_BYTES = 64 * 1024
 TAKE_KEY = "greenrelay.take"
 """Our server's handler puts a callable here that returns a `Taken`."""
 STATUS_KEY = "greenrelay.status"
 """A taken request's status, for access logs that can't know it otherwise."""
+
+END_CONNECTION = (("Connection", "close"),)
+"""A refusal's headers, when nobody can tell where the next request would begin."""
 
 
 class Taken(NamedTuple):
@@ -62,18 +69,19 @@ def can_take(environ: dict[str, Any]) -> bool:
     )
 
 
+def is_test_client(environ: dict[str, Any]) -> bool:
+    """Tell whether the request comes from Flask's or Werkzeug's test client, without a server."""
+    return isinstance(environ.get("wsgi.input"), io.BytesIO) and "RAW_URI" in environ
+
+
 def take(environ: dict[str, Any], start_response: Callable[..., Any], status: str) -> Taken:
     """Take the request's socket; the server is not told otherwise.
 
-    Requires `can_take(environ)`. Switches: yes, while a request's body is still arriving.
-
-    Raises:
-        OSError: the body is malformed, or the client has left in the middle of it.
+    Requires `can_take(environ)`, and that nothing is left of the request's body.
 
     Args:
         status: of the response that the session will send, for the server's access log.
     """
-    _discard_body(environ)
     environ[STATUS_KEY] = status
     if TAKE_KEY in environ:
         taken: Taken = environ[TAKE_KEY](status)
@@ -194,12 +202,64 @@ def has_closed(plain: Any) -> bool:
         return True
 
 
-def _discard_body(environ: dict[str, Any]) -> None:
-    # What the view has not read of a request's body is nobody's frame.
+def discard_body(environ: dict[str, Any], patience: float) -> None:
+    """Read what the view has not read of a request's body: it is nobody's frame.
+
+    Args:
+        patience: seconds without progress after which the client is given up; 0 is off. Our own
+            server has its own.
+
+    Switches: yes, while it is still arriving. What was true before may not be true after.
+
+    Raises:
+        RefusedError: it is malformed, or does not go on; answer with it.
+        BodyFault: the same on our own server; let it pass, the handler will answer.
+        OSError: the client has left in the middle of it; call `abandon()`.
+    """
     source = environ.get("wsgi.input")
-    if isinstance(source, Input) or "gunicorn.socket" in environ:
-        while source is not None and source.read(READ_BYTES):
-            pass
+    if isinstance(source, RequestBody):
+        _read_all(source)
+        return
+    file = _pywsgi_file(environ) if isinstance(source, Input) else None
+    sock = environ.get("gunicorn.socket") if file is None else file.raw._sock  # type: ignore[attr-defined]  # gevent's
+    if sock is None or source is None:
+        return
+    sock.settimeout(patience or None)
+    try:
+        _read_all(source)
+    except TimeoutError:
+        raise RefusedError(
+            "408 Request Timeout", "the request body took too long", END_CONNECTION
+        ) from None
+    except _body_errors():
+        if is_client_gone(environ):
+            raise ConnectionAbortedError("the client has left") from None
+        raise RefusedError(
+            "400 Bad Request", "the request body is malformed", END_CONNECTION
+        ) from None
+    finally:
+        sock.settimeout(None)
+
+
+def _read_all(source: Any) -> None:
+    while source.read(READ_BYTES):
+        pass
+
+
+def _body_errors() -> tuple[type[Exception], ...]:
+    """Return what other servers raise for a malformed body."""
+    if "gunicorn.http.errors" in sys.modules:
+        from gunicorn.http.errors import ParseException
+
+        return OSError, ParseException
+    return (OSError,)
+
+
+def end_connection(start_response: Callable[..., Any]) -> None:
+    """Let no request follow this one; pywsgi sees it in the response's `END_CONNECTION`."""
+    force_close = getattr(getattr(start_response, "__self__", None), "force_close", None)
+    if force_close is not None:
+        force_close()  # gunicorn drops that header
 
 
 def _pywsgi_file(environ: dict[str, Any]) -> io.BufferedReader | None:

@@ -18,7 +18,7 @@ import gevent
 from greenlet import greenlet
 
 from greenrelay.channel import ChannelClosed
-from greenrelay.logs import log_soon
+from greenrelay.logs import log_now, log_soon
 from greenrelay.mailbox import Mailbox
 from greenrelay.message import Cancel, Exit, LinkDown
 from greenrelay.pid import PID
@@ -219,7 +219,8 @@ class Process:
     # -- in its own greenlet ----------------------------------------------------
 
     def _begin(self) -> None:
-        if self.mailbox.doom is None:
+        # In the child of a fork the node does not know it: it has stayed in the parent.
+        if self.mailbox.doom is None and self.node.find(self.pid) is self:
             self._has_begun = True
             self.greenlet.switch()
 
@@ -301,7 +302,7 @@ class Process:
     def _report(self, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt):
             gevent.get_hub().handle_system_error(type(error), error)
-        log.error("process %s crashed", self.pid, exc_info=error)
+        log_now(log, logging.ERROR, "process %s crashed", self.pid, exc_info=error)
 
 
 def describe_error(error: BaseException) -> str:

@@ -10,11 +10,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import simplejson
-
 from greenrelay.config import RelayConfig, RelayKind, parse_fields
 from greenrelay.entity import Entity
 from greenrelay.errors import ConfigurationError
+from greenrelay.jsontext import decode_json
 from greenrelay.message import Exit, Message, MonitorRef
 from greenrelay.node import Node
 from greenrelay.pid import PID
@@ -80,7 +79,7 @@ class Member:
                         "client_pid": self.pid,
                         "reason": reason,
                         "code": code,
-                        "metadata": self.config.metadata,
+                        "metadata": self.config.copy_metadata(),
                     },
                     self.pid,
                 )
@@ -92,7 +91,7 @@ class Member:
 
     def join_payload(self) -> dict[str, Any]:
         """Return what the target is told about a new connection."""
-        return {"client_pid": self.pid, "metadata": self.config.metadata}
+        return {"client_pid": self.pid, "metadata": self.config.copy_metadata()}
 
     def is_choked(self) -> bool:
         """Tell whether the target has enough to do; reading resumes when it has drained."""
@@ -116,7 +115,7 @@ class Member:
                         "client_pid": self.pid,
                         "uptime": uptime,
                         "message_count": self.message_count,
-                        "metadata": self.config.metadata,
+                        "metadata": self.config.copy_metadata(),
                     },
                     self.pid,
                 )
@@ -133,7 +132,7 @@ class Member:
         """
         if isinstance(payload, (str, bytes)):
             try:
-                payload = simplejson.loads(payload)
+                payload = decode_json(payload)
             except ValueError as error:
                 raise ConfigurationError(f"control is no JSON: {error}") from None
         if not isinstance(payload, Mapping):

@@ -31,8 +31,12 @@ class Message:
     """What it is about: the app's word, or one of the relay's (`ws.join` …)."""
     payload: Any
     """What was sent: on one node the very object, not a copy."""
-    sender: PID | None
-    """Who sent it; `None` from a view or a plain greenlet."""
+    sender: PID | Any
+    """The PID of the process or connection that sent it; `None` from a view or plain code.
+
+    Its type says `Any` for the latter: every message of a browser has a sender, and so has every
+    one of a process, so a loop need not look; one that views send to as well may.
+    """
 
     size: int
     """Bytes of client text that count towards the mark of a mailbox; 0 from a process."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from greenlet import getcurrent
 
@@ -13,6 +13,10 @@ from greenrelay.current import current_node, current_pid, current_process, requi
 from greenrelay.entity import check_topic
 from greenrelay.message import Event, Message
 from greenrelay.timers import Timer
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 
 CALL_TIMEOUT_SECONDS = 5.0
 """As Erlang's: far longer than a call should take, and shorter than a caller's patience."""
@@ -147,6 +151,41 @@ def unlisten(channel: Channel[Message]) -> None:
         NotAProcess: the caller is none.
     """
     require_process("unlisten()").mailbox.unlisten(channel)
+
+
+# What a checker knows of a pair: an item is its channel's. `None` only comes with a time-out.
+@overload
+def select(
+    one: Channel[A], two: Channel[B], /, *, timeout: None = None
+) -> tuple[Channel[A], A] | tuple[Channel[B], B]: ...
+
+
+@overload
+def select(
+    one: Channel[A], two: Channel[B], /, *, timeout: float | None
+) -> tuple[Channel[A], A] | tuple[Channel[B], B] | None: ...
+
+
+@overload
+def select(
+    one: Channel[A], two: Channel[B], three: Channel[C], /, *, timeout: None = None
+) -> tuple[Channel[A], A] | tuple[Channel[B], B] | tuple[Channel[C], C]: ...
+
+
+@overload
+def select(
+    one: Channel[A], two: Channel[B], three: Channel[C], /, *, timeout: float | None
+) -> tuple[Channel[A], A] | tuple[Channel[B], B] | tuple[Channel[C], C] | None: ...
+
+
+@overload
+def select(one: Channel[A], /, *more: Channel[A], timeout: None = None) -> tuple[Channel[A], A]: ...
+
+
+@overload
+def select(
+    one: Channel[A], /, *more: Channel[A], timeout: float | None
+) -> tuple[Channel[A], A] | None: ...
 
 
 def select(

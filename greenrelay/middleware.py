@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gevent
@@ -23,6 +24,7 @@ import simplejson
 from werkzeug.wsgi import ClosingIterator
 
 from greenrelay.admission import Admission, Quota
+from greenrelay.body import BodyFault
 from greenrelay.config import DEFAULT_LIMITS, Limits
 from greenrelay.current import default_node, on_node
 from greenrelay.direct import STREAM_KEY, DirectStream
@@ -30,27 +32,37 @@ from greenrelay.errors import ConfigurationError, RefusedError
 from greenrelay.frames import encode_close
 from greenrelay.handshake import Headers, is_upgrade, refusal_body, refusal_headers
 from greenrelay.hijack import (
+    END_CONNECTION,
     Taken,
     abandon,
     adopt,
+    end_connection,
     find_upgraded,
-    is_client_gone,
+    is_test_client,
     take,
 )
+from greenrelay.logs import log_now
+from greenrelay.mistakes import Mistakes
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy
 from greenrelay.pid import PID
 from greenrelay.routers import Router, Rule, default_router, find_router, load_routers
+from greenrelay.scope import close_body, scoped
 from greenrelay.session import Session
 from greenrelay.turn import Turn
-from greenrelay.wire import DRAIN_SECONDS, SSE_RELAY_HEADER, WS_RELAY_HEADER
+from greenrelay.wire import (
+    BODY_TIMEOUT_SECONDS,
+    DRAIN_SECONDS,
+    SSE_RELAY_HEADER,
+    WS_RELAY_HEADER,
+)
 
 log = logging.getLogger("greenrelay.relay")
 
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-MISCONFIGURED_KEY = "greenrelay.misconfigured"
-"""Set where a view has asked for a relay with fields that are none."""
+REJECTED_KEY = "greenrelay.rejected"
+"""The target for which a view has asked for a relay with fields that are none."""
 
 _RELAY_HEADERS = {name.lower(): name for name in (WS_RELAY_HEADER, SSE_RELAY_HEADER)}
 
@@ -70,6 +82,8 @@ class RelayMiddleware:
         quota: how many connections there may be.
         drain_seconds: how long clients and processes have to end when the server stops.
         make_turn: gives what surrounds each message of the processes that views spawn.
+        body_timeout: seconds for which the body of a request that becomes a relay may not go on,
+            where the server is not greenrelay's and has no time-out of its own; 0 is off.
     """
 
     def __init__(
@@ -84,6 +98,7 @@ class RelayMiddleware:
         quota: Quota | None = None,
         drain_seconds: float = DRAIN_SECONDS,
         make_turn: Callable[[], Turn] | None = None,
+        body_timeout: float = BODY_TIMEOUT_SECONDS,
     ) -> None:
         self.app = app
         self.node = default_node() if node is None else node
@@ -93,19 +108,25 @@ class RelayMiddleware:
         self.use_routers(routers)
         self.make_turn = make_turn
         self.drain_seconds = drain_seconds
-        self._admission = Admission(self.node, quota or Quota())
-        self.knows_workers = False
-        """Whether somebody has been told what several workers mean."""
+        self._admit_on = partial(Admission, quota=quota or Quota(), body_timeout=body_timeout)
+        self._admission = self._admit_on(self.node)
+        self._mistakes = Mistakes()
 
-    def warn_of_workers(self) -> None:
-        """Say once that the processes of several workers can't reach each other."""
-        if not self.knows_workers:
-            self.knows_workers = True
-            log.warning(
-                "this server has several workers, and each is a node by itself: a process, name "
-                "or group of one is unknown in the others, so that a room is split. Nodes can't "
-                "be joined in this version: run one worker, as gunicorn -w 1 does"
-            )
+    def move(self, node: Node) -> None:
+        """Let all further connections live on another node, perhaps of another thread's loop.
+
+        What the connections so far have shared, their timer wheel above all, stays with them.
+        """
+        self.node = node
+        self._admission = self._admit_on(node)
+
+    def note_workers(self, is_told: bool = False) -> None:
+        """Say once that the processes of several workers can't reach each other.
+
+        Args:
+            is_told: another worker says it.
+        """
+        self._mistakes.tell_workers(is_told)
 
     def use_routers(self, source: str | Sequence[Mapping[str, Any]]) -> None:
         """Replace the routers by those of a YAML file, or of such entries.
@@ -123,25 +144,27 @@ class RelayMiddleware:
         try:
             self._check_first(environ, router)
         except RefusedError as refusal:
-            log.info("%s: %s: %s", environ.get("PATH_INFO"), refusal.status, refusal.detail)
+            self._mistakes.tell_refusal(environ.get("PATH_INFO"), refusal)
             return refuse(refusal, environ, start_response)
+        self._mistakes.look_at_server(environ)
         stream = environ[STREAM_KEY] = DirectStream(environ, start_response)
-        answer = _Answer(start_response, stream, router)
-        with on_node(self.node, self.make_turn) as spawned:
-            body = self.app(environ, answer.start)
-            if answer.status is None and not stream.is_open:
-                # An app may call start_response only when it is iterated.
-                body = _start_body(body, answer)
-        if environ.get(MISCONFIGURED_KEY):
-            self._cancel_orphans(spawned)
-        if answer.relay is None and not stream.is_open:
-            return body
-        close = getattr(body, "close", None)
-        if close is not None:
-            close()
-        if answer.relay is None:
-            return ()  # write_event() has been the response
-        return self._relay(environ, start_response, answer, spawned)
+        answer = _Answer(environ, start_response, stream, router)
+        scope = on_node(self.node, self.make_turn)
+        with scope as started:
+            try:
+                body = self.app(environ, answer.start)
+                if answer.status is None and not stream.is_open:
+                    # An app may call start_response only when it is iterated.
+                    body = _start_body(body, answer)
+            finally:
+                if REJECTED_KEY in environ and not answer.is_good:
+                    self._cancel_orphan(environ[REJECTED_KEY], started)
+            if answer.relay is not None or stream.is_open:
+                close_body(body)
+        if answer.relay is not None:
+            return self._relay(environ, start_response, answer, started)
+        # What write_event() has sent has been the response.
+        return () if stream.is_open else scoped(body, environ, scope)
 
     def _check_first(self, environ: dict[str, Any], router: Router | None) -> None:
         """Under a configured router, look at handshake and origin before the handler runs."""
@@ -164,7 +187,7 @@ class RelayMiddleware:
         environ: dict[str, Any],
         start_response: Callable[..., Any],
         answer: _Answer,
-        spawned: list[PID],
+        started: list[PID],
     ) -> Iterable[bytes]:
         """Turn the request into a connection, or answer with what stands against it."""
         assert answer.relay is not None  # the caller has looked
@@ -176,46 +199,45 @@ class RelayMiddleware:
             )
         except RefusedError as error:
             refusal = error
-            log.info("%s: %s: %s", environ.get("PATH_INFO"), refusal.status, refusal.detail)
+            self._mistakes.tell_refusal(environ.get("PATH_INFO"), refusal)
         except ConfigurationError as error:
             refusal = RefusedError("500 Internal Server Error", "invalid relay configuration")
-            log.error("%s: %s", environ.get("PATH_INFO"), error)
+            _log(logging.ERROR, environ, error)
+        except BaseException as error:  # while the request's body was still arriving
+            self._cancel_orphan(named_target(answer.relay[1]), started)
+            if not isinstance(error, OSError) or isinstance(error, BodyFault):
+                raise
+            _log(logging.INFO, environ, "the client left in the middle of it")
+            abandon(environ, start_response)
+            return ()
         else:
             try:
                 taken = take(environ, start_response, status)
-            except BaseException as error:  # the rest of a body may be malformed, or break off
+            except BaseException:
                 self._admission.withdraw(session)
-                self._cancel_orphan(answer.relay[1], spawned)
-                if not isinstance(error, OSError) or not is_client_gone(environ):
-                    raise
-                log.info("%s: the client left in the middle of it", environ.get("PATH_INFO"))
-                abandon(environ, start_response)
-                return ()
+                self._cancel_orphan(named_target(answer.relay[1]), started)
+                raise
             if environ.get("wsgi.multiprocess"):
-                self.warn_of_workers()
+                self.note_workers()
             connect(taken.sock)
             _begin(session, taken)
             if taken.must_stop:
                 raise StopIteration  # gunicorn's way to end a request without an answer
             return ()
-        self._cancel_orphan(answer.relay[1], spawned)
+        self._cancel_orphan(named_target(answer.relay[1]), started)
         return refuse(refusal, environ, start_response)
 
-    def _cancel_orphan(self, header: str, spawned: list[PID]) -> None:
-        """Cancel a target that this request has spawned and that nobody is connected to."""
-        try:
-            target = PID.parse(simplejson.loads(header)["target_pid"])
-        except (ValueError, LookupError, TypeError):  # no target, so no orphan
+    def _cancel_orphan(self, target: Any, started: list[PID]) -> None:
+        """Cancel a target that this request has started and that nobody is connected to."""
+        if target not in started:
             return
-        if target in spawned:
-            self._cancel_orphans([target])
+        watchers = self.node.topology.watchers(target)
+        if not any(isinstance(watcher, Session) for watcher in watchers):
+            self.node.cancel(target, reason="relay refused")
 
-    def _cancel_orphans(self, spawned: list[PID]) -> None:
-        """Cancel processes that nobody is connected to."""
-        for pid in spawned:
-            watchers = self.node.topology.watchers(pid)
-            if not any(isinstance(watcher, Session) for watcher in watchers):
-                self.node.cancel(pid, reason="relay refused")
+
+def _log(level: int, environ: dict[str, Any], what: object) -> None:
+    log_now(log, level, "%r: %s", environ.get("PATH_INFO"), what)
 
 
 def _begin(session: Session, taken: Taken) -> None:
@@ -237,6 +259,10 @@ def refuse(
         upgraded.handler.socket.sendall(encode_close(refusal.close_code, refusal.body))
         adopt(upgraded)
         return ()
+    if refusal.headers == END_CONNECTION:
+        end_connection(start_response)
+    elif refusal.status[:3] in ("426", "501") and is_test_client(environ):
+        refusal = _explain_testing(refusal, environ)
     body, headers = refusal_body(refusal), refusal_headers(refusal)
     if refusal.status.startswith("2"):  # an event stream that ends at once, with its own headers
         body, headers = refusal.body.encode(), list(refusal.headers)
@@ -244,12 +270,29 @@ def refuse(
     return () if environ.get("REQUEST_METHOD") == "HEAD" else (body,)
 
 
+def _explain_testing(refusal: RefusedError, environ: dict[str, Any]) -> RefusedError:
+    """Return a refusal that tells how a relay is tested, as a test client can't."""
+    connect = (
+        "connect_ws" if refusal.status.startswith("426") or is_upgrade(environ) else "connect_sse"
+    )
+    text = (
+        f"{refusal.body}; this is a test client, which has no socket: with greenrelay.testing it "
+        f"is relay_server(app).{connect}({environ.get('PATH_INFO', '/')!r})"
+    )
+    return RefusedError(refusal.status, text, refusal.headers)
+
+
 class _Answer:
     """What the app answers: passed on, unless it asks for a relay."""
 
     def __init__(
-        self, start_response: Callable[..., Any], stream: DirectStream, router: Router | None
+        self,
+        environ: dict[str, Any],
+        start_response: Callable[..., Any],
+        stream: DirectStream,
+        router: Router | None,
     ) -> None:
+        self._environ = environ
         self._start_response = start_response
         self._stream = stream
         self.router = router
@@ -257,6 +300,11 @@ class _Answer:
         self.headers: Headers = []
         self.relay: tuple[str, str] | None = None
         """The relay header's name and value, when the response is withheld."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the app has answered, and not with an error."""
+        return self.status is not None and self.status[:1] in "123"
 
     def start(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[..., Any]:
         """Stand in for the server's `start_response`."""
@@ -278,8 +326,20 @@ class _Answer:
     def _is_on(self, header: str) -> bool:
         is_on = self.router is not None and header in self.router.rules
         if not is_on:
-            log.error("%s is ignored: no router switches this relay on for the URL", header)
+            text = (
+                "%r: %s is ignored: no router switches this relay on there; name it in "
+                "post_middleware of one with such a prefix"
+            )
+            log_now(log, logging.ERROR, text, self._environ.get("PATH_INFO"), header)
         return is_on
+
+
+def named_target(header: str) -> PID | None:
+    """Return the target that a relay header names, if it names one; the rest may be wrong."""
+    try:
+        return PID.parse(simplejson.loads(header)["target_pid"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def _drop(data: bytes) -> None:

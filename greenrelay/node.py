@@ -18,9 +18,12 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+import gevent
+
 from greenrelay.entity import Entity, check_topic, default_name, resolve_target
 from greenrelay.errors import GreenRelayError, ProcessDown
 from greenrelay.fairness import Rotation
+from greenrelay.forks import at_fork, end_inherited
 from greenrelay.groups import Groups
 from greenrelay.hubthread import HubThread
 from greenrelay.lifecycle import Process
@@ -69,19 +72,36 @@ class Node:
         self.max_mailbox_bytes = max_mailbox_bytes
         self.thread = HubThread()
         """Where all of it happens; other threads hand over what they want done."""
+        self.is_draining = False
+        """Whether the server is stopping: new relays are refused."""
+        self.lingering: set[Any] = set()
+        """Connections that have ended for everybody, and whose last bytes are on their way."""
+        self._random = random
+        self._numbers = itertools.count(1)
+        self._clear()
+        self.make_pid(HOST_PROCESS)  # a bad name is better refused now than at the first spawn
+        at_fork(self._on_fork)
+
+    def _clear(self) -> None:
         self.registry = Registry()
         self.groups = Groups()
         self.topology = Topology()
-        self.is_draining = False
-        """Whether the server is stopping: new relays are refused."""
-        self._random = random
-        self._entities: dict[str, Entity] = {}
-        self._numbers = itertools.count(1)
-        self._timers = Timers(self.thread)
         self.rotation = Rotation()
+        self._entities: dict[str, Entity] = {}
+        self._timers = Timers(self.thread)
         self.counts: Counter[str] = Counter()
         """How often something happened that operators want to know of."""
-        self.make_pid(HOST_PROCESS)  # a bad name is better refused now than at the first spawn
+
+    def _on_fork(self) -> None:
+        """Begin anew in a child: what lived here lives in its parent; see `forks`."""
+        entities, registry, timers = self._entities, self.registry, self._timers
+        self._clear()
+        if self.has_default_name:
+            self.name = default_name()
+        if entities or len(timers):
+            callback = gevent.get_hub().loop.run_callback
+            callback(timers.clear)
+            callback(end_inherited, entities.values(), registry)
 
     # -- the table --------------------------------------------------------------
 
@@ -169,6 +189,7 @@ class Node:
         link: Process | None = None,
         monitor: Process | None = None,
         turn: Turn | None = None,
+        on_start: Callable[[PID], None] | None = None,
     ) -> PID:
         """Start a process and return its PID, or the PID that already holds `name`.
 
@@ -177,6 +198,7 @@ class Node:
             link: linked with the new process before its first step, or with the holder.
             monitor: monitors the new process before its first step, or the holder.
             turn: what surrounds the handling of each message.
+            on_start: is told the PID if a process was started, and not when `name` was held.
 
         Raises:
             TypeError: `target` can't be called.
@@ -202,6 +224,8 @@ class Node:
         if name is not None:
             self.registry.register(name, process.pid)
         self._watch(process.pid, link, monitor)
+        if on_start is not None:
+            on_start(process.pid)
         process.start()
         return process.pid
 

@@ -72,13 +72,19 @@ class PID(str):
         if type(text) is cls:
             return text
         if not isinstance(text, str):
-            raise InvalidPID(f"a PID is a str like 'proc@web1/Zk3v…', got {type(text).__name__}")
+            fix = "; process.spawn() of it gives one" if callable(text) else ""
+            raise InvalidPID(
+                f"a PID is a str like 'proc@web1/Zk3v…', got {type(text).__name__}{fix}"
+            )
         _check_size(text)
         shown = repr(text[:80])
         host, at, rest = text.partition("@")
         node, slash, identity = rest.partition("/")
         if not at or not slash:
-            raise InvalidPID(f"{shown} is not of the form host@node/id")
+            fix = f"; if it is a registered name: process.registry.lookup({shown})"
+            raise InvalidPID(
+                f"{shown} is not of the form host@node/id{'' if '@' in text or not text else fix}"
+            )
         _check_part("host", host)
         _check_part("node", node)
         if not _ID.fullmatch(identity):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask
+from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import MapAdapter, WebsocketMismatch
 
 
@@ -20,7 +21,7 @@ class EitherAdapter(MapAdapter):
         """Return what `MapAdapter.match` returns."""
         try:
             return super().match(*args, **kwargs)
-        except WebsocketMismatch:
+        except (WebsocketMismatch, MethodNotAllowed):  # the latter where there is a POST beside it
             return super().match(*args, **{**kwargs, "websocket": False})
 
 

@@ -5,7 +5,8 @@
                           └─ end() ──────────────────┘
     OPENING    known to everybody, nothing on the wire yet
     CLOSING    we said goodbye and wait for the peer's
-    LINGERING  ended for everybody; the last bytes are still on their way
+    LINGERING  ended for everybody; the last bytes are still on their way, and what the
+               client still sends is dropped
     CLOSED     the socket is gone
 
 Join is the first and leave the last message its target gets. Two rules: no method
@@ -21,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from greenrelay.config import RelayConfig
-from greenrelay.goodbyes import COUNTED, GOODBYES, LOGGED, Goodbye, target_goodbye
+from greenrelay.goodbyes import COUNTED, GOODBYES, LOGGED, Goodbye, Patience, target_goodbye
 from greenrelay.logs import log_soon
 from greenrelay.membership import Member
 from greenrelay.message import Exit, LinkDown, Message
@@ -33,8 +34,8 @@ from greenrelay.wire import (
     CLOSE_ABNORMAL,
     CLOSE_GOING_AWAY,
     CLOSE_INTERNAL_ERROR,
-    CLOSE_TIMEOUT_SECONDS,
     CONNECTION_LOST,
+    CONTROL_BACKLOG_BYTES,
     IDLE_TIMEOUT,
     KILLED,
     NOPROC,
@@ -73,6 +74,7 @@ class Session(Member):
 
     __slots__ = (
         "_goodbye",
+        "_patience",
         "heartbeat_due",
         "last_active",
         "opened_at",
@@ -90,6 +92,7 @@ class Session(Member):
         self.heartbeat_due = self.opened_at + config.heartbeat_interval
         self._goodbye: tuple[str, str, int] | None = None
         """Exit reason, leave reason and code of a goodbye under way."""
+        self._patience: Patience | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.pid} {self.state.name}>"
@@ -167,11 +170,8 @@ class Session(Member):
         """Do what is due."""
         if self.state is OPEN:
             self.tick(now)
-        elif self.state is CLOSING:
-            self.end(*self.farewell())
-            self.finish()
-        elif self.state is LINGERING:
-            self.finish()
+        elif self.state in (CLOSING, LINGERING):
+            self._await_progress(now)
         if self.state is OPEN:
             self.reschedule()
 
@@ -199,15 +199,20 @@ class Session(Member):
     def _is_beyond_backlog(self, size: int) -> bool:
         return self.state is OPEN and size > self.config.max_backlog > 0
 
+    def write_control(self, data: bytes) -> None:
+        """Send a control frame, which no policy drops; who asks for too many is closed."""
+        unsent = self.transport.unsent
+        spare = 0 if self.config.slow_consumer == "close" else CONTROL_BACKLOG_BYTES
+        if unsent and self._is_beyond_backlog(unsent + len(data) - spare):
+            self._close_slow()
+        else:
+            self.transport.write(data, True)
+
     def _on_backlog(self, data: bytes) -> None:
         counts = self.node.counts
         policy = self.config.slow_consumer
         if policy == "close":
-            counts["slow_consumer.closed"] += 1
-            unsent = self.transport.unsent
-            log_soon(log, logging.WARNING, "%s reads too slowly, %d unsent", self.pid, unsent)
-            self.transport.discard_unsent()
-            self.fail(GOODBYES[SLOW_CONSUMER])
+            self._close_slow()
         elif policy == "drop_new":
             counts["slow_consumer.dropped"] += 1
             log_soon(log, logging.DEBUG, "%s reads too slowly, one dropped", self.pid)
@@ -217,6 +222,13 @@ class Session(Member):
             counts["slow_consumer.dropped"] += dropped
             log_soon(log, logging.DEBUG, "%s reads too slowly, %d dropped", self.pid, dropped)
             self.transport.write(data)
+
+    def _close_slow(self) -> None:
+        self.node.counts["slow_consumer.closed"] += 1
+        unsent = self.transport.unsent
+        log_soon(log, logging.WARNING, "%s reads too slowly, %d unsent", self.pid, unsent)
+        self.transport.discard_unsent()
+        self.fail(GOODBYES[SLOW_CONSUMER])
 
     # -- ending ----------------------------------------------------------------------
 
@@ -231,18 +243,17 @@ class Session(Member):
         self.transport.write(self.encode_goodbye(goodbye))
         self.state = CLOSING
         self.transport.resume()  # however busy the target is: the client's goodbye is ours
-        self.wheel.schedule(self, self.wheel.clock() + CLOSE_TIMEOUT_SECONDS)
+        self._await_progress(self.wheel.clock())
 
     def fail(self, goodbye: Goodbye) -> None:
         """Say goodbye and end at once: this client is not waited for."""
         if self.state is CLOSING:
             self.end(*self.farewell())
-            self.finish()
         elif self.state <= OPEN:
             self.transport.write(self.encode_goodbye(goodbye))
             self.end(goodbye.exit_reason, goodbye.exit_reason, goodbye.code)
-            if not self.transport.unsent:
-                self.on_flushed()
+        if not self.transport.unsent:
+            self.on_flushed()
 
     def farewell(self) -> tuple[str, str, int]:
         """Return exit reason, leave reason and code of the goodbye under way."""
@@ -266,13 +277,31 @@ class Session(Member):
             log_soon(log, logging.INFO, "%s ended: %s", self.pid, exit_reason)
         self._detach(reason, code)
         self.node.end(self, Exit(self.pid, exit_reason, time.time()))
-        self.wheel.schedule(self, self.wheel.clock() + CLOSE_TIMEOUT_SECONDS)
+        self.node.lingering.add(self)
+        now = self.wheel.clock()
+        if self._patience is not None:
+            self._patience.renew(now, self.transport.undelivered)
+        self._await_progress(now)
+
+    def _await_progress(self, now: float) -> None:
+        """Let the client take what it is sent, or put an end to it."""
+        left = self.transport.undelivered
+        if self._patience is None:
+            self._patience = Patience(now, left)
+        due = self._patience.next_check(now, left)
+        if due > now:
+            self.wheel.schedule(self, due)
+            return
+        if self.state is CLOSING:
+            self.end(*self.farewell())
+        self.finish()
 
     def finish(self) -> None:
         """Close the socket."""
         if self.state is not CLOSED:
             self.state = CLOSED
             self.wheel.cancel(self)
+            self.node.lingering.discard(self)
             self.transport.close()
 
     def kill(self, reason: str = KILLED) -> None:
@@ -291,16 +320,20 @@ class Session(Member):
     def on_flushed(self) -> None:
         """The last bytes are with the kernel: let the client read them before the end."""
         if self.state is LINGERING:
-            # Closing with unread input would reset the connection and lose the goodbye.
+            # To close with unread input, or before more of it comes, would reset the
+            # connection, and what the kernel still holds were lost.
             self.transport.shutdown_write()
             self.transport.resume()
 
     def on_eof(self) -> None:
-        """The peer is gone."""
+        """The peer is gone, or only says that it will send nothing more."""
         if self.state is CLOSING:
             self.end(*self.farewell())
-        self.end(CONNECTION_LOST, CONNECTION_LOST, CLOSE_ABNORMAL)
-        self.finish()
+        elif self.state <= OPEN:
+            self.end(CONNECTION_LOST, CONNECTION_LOST, CLOSE_ABNORMAL)
+            self.finish()
+        if not self.transport.unsent:
+            self.finish()
 
     def on_link_down(self, news: LinkDown) -> None:
         """A linked process has ended abnormally."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, overload
 
 from greenrelay.current import (
     current_node,
     current_pid,
     current_process,
     make_turn,
-    note_spawned,
+    note_started,
     require_process,
 )
 from greenrelay.lifecycle import ProcessExit
@@ -20,8 +20,46 @@ from greenrelay.pid import PID
 from greenrelay.turn import Turn
 from greenrelay.wire import HOST_PROCESS, NORMAL
 
+if TYPE_CHECKING:  # in the standard library from Python 3.11 on; at runtime nobody needs it
+    from typing_extensions import TypeVarTuple, Unpack
 
+    Arguments = TypeVarTuple("Arguments")
+
+Parameters = ParamSpec("Parameters")
+
+
+# How a checker sees a spawn: a name is not looked up; with options, positional arguments are
+# checked; without, all are. (No signature can have both the target's keywords and its own.)
+@overload
 def spawn(
+    target: str,
+    *args: Any,
+    host: str = ...,
+    name: str | None = ...,
+    link: bool = ...,
+    monitor: bool = ...,
+    **kwargs: Any,
+) -> PID: ...
+
+
+@overload
+def spawn(
+    target: Callable[[Unpack[Arguments]], object],
+    *args: Unpack[Arguments],
+    host: str = ...,
+    name: str | None = ...,
+    link: bool = ...,
+    monitor: bool = ...,
+) -> PID: ...
+
+
+@overload
+def spawn(
+    target: Callable[Parameters, object], *args: Parameters.args, **kwargs: Parameters.kwargs
+) -> PID: ...
+
+
+def spawn(  # type: ignore[misc]  # the target's parameters may have the options' names
     target: Callable[..., Any] | str,
     *args: Any,
     host: str = HOST_PROCESS,
@@ -40,6 +78,10 @@ def spawn(
         link: link it with the caller, before its first step; also the one that holds `name`.
         monitor: have the caller monitor it, before its first step; also the one that holds
             `name`.
+
+    Type checkers compare `args` and `kwargs` with the target's parameters. They can't where
+    there are both keywords for the target and options: `functools.partial(target, key=value)`
+    puts the keywords where they can.
 
     Returns:
         Its PID, or the PID that already holds `name`: perhaps of a process that is about to
@@ -76,11 +118,21 @@ def spawn_in(
     """
     linked = require_process("spawn(link=True)") if link else None
     watcher = require_process("spawn(monitor=True)") if monitor else None
-    is_new = name is None or node.registry.lookup(name) is None
-    start = partial(node.spawn, *call, host=host, name=name, link=linked, monitor=watcher)
-    spawned = node.thread.run(partial(start, turn=turn))
-    if is_new:
-        note_spawned(spawned)
+    started: list[PID] = []
+    spawned = node.thread.run(
+        partial(
+            node.spawn,
+            *call,
+            host=host,
+            name=name,
+            link=linked,
+            monitor=watcher,
+            turn=turn,
+            on_start=started.append,
+        )
+    )
+    for each in started:
+        note_started(each)
     return spawned
 
 

@@ -158,7 +158,7 @@ class EventStreamSession(Session):
         before = self.config
         super().control(payload)
         if self.config.retry != before.retry:
-            self.transport.write(_encode_retry(self.config.retry))
+            self.transport.write(_encode_retry(self.config.retry), True)
         self._hard_due = self.opened_at + self.config.hard_timeout
         self.reschedule()
 
@@ -190,7 +190,7 @@ class EventStreamSession(Session):
     def send_heartbeat(self, uptime: float) -> None:
         """Keep proxies from closing, and tell the target."""
         if not self.transport.unsent:  # what waits keeps the proxy busy enough
-            self.transport.write(HEARTBEAT)
+            self.transport.write(HEARTBEAT, True)
         super().send_heartbeat(uptime)
 
 

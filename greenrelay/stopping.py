@@ -1,12 +1,12 @@
 """Signals that end an interpreter, whatever its event loop is doing.
 
     first   ─► the loop's next turn begins the stop; a loop that does not turn is reported
-    second  ─► the interpreter exits, at once
+    second  ─► the kernel ends the interpreter, at once
 
-Code that never waits keeps the loop from turning. So signals are read by a native thread, from
-a pipe that the interpreter's C handler writes to; and where C code keeps even that thread from
-running, the second is the kernel's affair. Two rules: the thread touches the loop through
-`run_callback_threadsafe` only, and what it logs is no condition for what it does.
+Code that never waits keeps the loop from turning, so the first is read by a native thread, from
+a pipe that the interpreter's C handler writes to. C code may keep that thread from running, too:
+the second is left to its default action, which needs nobody. Two rules: the thread touches the
+loop through `run_callback_threadsafe` only, and what it logs is no condition for what it does.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import gevent
 from gevent.monkey import get_original
 
 from greenrelay.lifecycle import Process
+from greenrelay.logs import log_now
 from greenrelay.node import Node
 
 log = logging.getLogger("greenrelay.server")
@@ -41,6 +42,7 @@ _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 _READ_BYTES: Final = 64
 
 _libc: Final = ctypes.CDLL(None)
+_libc.signal.argtypes, _libc.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
 
 # Patched, they would be greenlets' and wait for the loop.
 _start_thread: Callable[..., Any] = get_original("_thread", "start_new_thread")
@@ -100,7 +102,9 @@ class LoopWatch:
         culprit = self._culprit()
         if culprit not in self._told:
             self._told.add(culprit)
-            log.warning(
+            log_now(
+                log,
+                logging.WARNING,
                 "%s; it lets nobody else run. Wait there now and then, as gevent.sleep(0) does",
                 culprit,
             )  # fmt: skip
@@ -160,7 +164,8 @@ class StopSignals:
         signal.set_wakeup_fd(written, warn_on_full_buffer=False)
         for number in self._numbers:
             signal.signal(number, _leave_to_the_thread)
-        self._handlers: dict[int, int | None] = {number: _take_once(number) for number in _STOPPING}
+        for number in _STOPPING:
+            _take_once(number)
         # A child that shares the pipe would report its own signals to us.
         os.register_at_fork(
             before=self._block, after_in_parent=self._unblock, after_in_child=self._restore
@@ -194,29 +199,21 @@ class StopSignals:
             self._count += 1
         if self._count > 1:
             os._exit(AT_ONCE)
-        handler = self._handlers.get(number)
-        if handler:
-            _libc.signal(number, handler)
+        if self._count == 1:
+            for each in _STOPPING:
+                _libc.signal(each, None)  # SIG_DFL; signal.signal() is for the main thread
         if not self._has_begun:
             self._has_begun = True
             self._loop.run_callback_threadsafe(self._begin)
             self._watch.start(self._seconds + EXTRA_SECONDS)
 
 
-def _take_once(number: int) -> int | None:
-    """Let the kernel end the interpreter by the second, unless the first has been seen by then.
-
-    Returns:
-        The C handler that is to be put back when it has; `None` where there is no such way.
-    """
+def _take_once(number: int) -> None:
+    """Leave a second to its default action, though nobody should have seen the first by then."""
     with contextlib.suppress(AttributeError):  # glibc alone has it
         set_once = _libc.sysv_signal
-        for call in (_libc.signal, set_once):
-            call.argtypes, call.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
-        handler: int | None = _libc.signal(number, None)
-        set_once(number, handler)
-        return handler
-    return None
+        set_once.argtypes = ctypes.c_int, ctypes.c_void_p
+        set_once(number, _libc.signal(number, None))
 
 
 def _leave_to_the_thread(number: int, frame: FrameType | None) -> None:

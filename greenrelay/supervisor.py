@@ -21,6 +21,7 @@ from typing import Any, Final, NoReturn
 from greenrelay.current import current_node, require_process
 from greenrelay.entity import resolve_target
 from greenrelay.lifecycle import ProcessExit
+from greenrelay.logs import log_now
 from greenrelay.message import Cancel, Event, Exit, LinkDown, Message
 from greenrelay.messaging import events, inbox, select
 from greenrelay.pid import PID
@@ -227,7 +228,7 @@ class _Supervision:
             return item
         if not self._has_warned:
             self._has_warned = True
-            log.warning(
+            log_now(log, logging.WARNING,
                 "supervisor %s drops %r from %s, and whatever else is sent to it: send to its "
                 "children, by their names", self._process.pid, item.topic, item.sender,
             )  # fmt: skip
@@ -267,7 +268,8 @@ class _Supervision:
             return
         self._forget(exit.sender)
         if not _is_restarted(running.child, exit.reason):
-            log.info("child %s ended: %s; it is not restarted", running.child, exit.reason)
+            text = "child %s ended: %s; it is not restarted"
+            log_now(log, logging.INFO, text, running.child, exit.reason)
             return
         self._note_restart(running.child, exit)
         affected = _AFFECTED[self._plan.strategy](index, len(self._running))
@@ -286,9 +288,11 @@ class _Supervision:
         count = len(self._restarts)
         what = f"child {child} ended: {exit.reason}"
         if count > plan.max_restarts:
-            log.error("%s; %d ends in %g s are too many, giving up", what, count, plan.within)
+            text = "%s; %d ends in %g s are too many, giving up"
+            log_now(log, logging.ERROR, text, what, count, plan.within)
             raise ProcessExit(SHUTDOWN)
-        log.warning("%s; restart %d of %d in %g s", what, count, plan.max_restarts, plan.within)
+        text = "%s; restart %d of %d in %g s"
+        log_now(log, logging.WARNING, text, what, count, plan.max_restarts, plan.within)
 
     def _back_off(self) -> float:
         in_a_row = len(self._restarts)
@@ -314,10 +318,20 @@ class _Supervision:
             cancel(pid, SHUTDOWN)
         if seconds == 0 or not self._has_ended(pid, seconds):
             if seconds:
-                log.warning("%s did not end in %g s, in %s; terminating it", *_where(pid, seconds))
+                log_now(
+                    log,
+                    logging.WARNING,
+                    "%s did not end in %g s, in %s; terminating it",
+                    *_where(pid, seconds),
+                )
             terminate(pid)
             if not self._has_ended(pid, self._plan.kill_seconds):
-                log.warning("%s swallows its end, in %s; it is left alone", *_where(pid))
+                log_now(
+                    log,
+                    logging.WARNING,
+                    "%s swallows its end, in %s; it is left alone",
+                    *_where(pid),
+                )
         self._forget(pid)
 
     def _has_ended(self, pid: PID, seconds: float | None) -> bool:

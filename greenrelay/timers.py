@@ -87,5 +87,10 @@ class Timers:
         for timer in tuple(self._waiting.get(dest, ())):
             timer.cancel()
 
+    def clear(self) -> None:
+        """Cancel all that wait."""
+        for dest in tuple(self._waiting):
+            self.remove(dest)
+
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))

@@ -9,26 +9,29 @@ nothing more. A transport starts corked: what is written waits until `start()`.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import socket
 import ssl
-from collections import deque
+import struct
+import termios
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import gevent
 
+from greenrelay.backlog import Backlog
 from greenrelay.logs import log_soon
+from greenrelay.tls import TlsSocket
 from greenrelay.wire import READ_BYTES, SHORT_READ_BYTES
 
 _READ = 1  # libev's EV_READ and EV_WRITE
 _WRITE = 2
-_TLS_WAITS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
-_WOULD_BLOCK = (BlockingIOError, *_TLS_WAITS)
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _FLUSH_BYTES = 256 * 1024
 """Joined for one send: more than a socket buffer takes at once is copied for nothing."""
-_TLS_RECORD_BYTES = 16 * 1024
-"""What TLS encrypts at once, at most. Source: RFC 8446 §5.1."""
+_INT = struct.Struct("i")
 
 log = logging.getLogger("greenrelay")
 
@@ -71,6 +74,8 @@ class Transport:
     )
 
     def __init__(self, sock: Any, receiver: Receiver, head: bytes) -> None:
+        if hasattr(sock, "unwrap"):
+            sock = TlsSocket(sock)
         self._sock = sock
         self._pending: Callable[[], int] | None = getattr(sock, "pending", None)
         self._receiver: Receiver | None = receiver
@@ -79,8 +84,7 @@ class Transport:
         self._is_reading = False
         self._read_size = SHORT_READ_BYTES
         self._is_corked = True
-        # As a view: what is begun is never dropped, and a response has begun with its head.
-        self._buffer: deque[bytes | memoryview] | None = deque((memoryview(head),))
+        self._buffer: Backlog | None = Backlog(head)
         self.unsent = len(head)
         """Bytes that were written and that the kernel has not taken yet."""
         self.send: Callable[[bytes], int] | None = None
@@ -187,97 +191,112 @@ class Transport:
 
     # -- writing ----------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        """Send `data`, now or when the peer reads; never blocks."""
+    def write(self, data: bytes, is_control: bool = False) -> None:
+        """Send `data`, now or when the peer reads; never blocks.
+
+        Args:
+            is_control: `drop_oldest()` leaves it alone.
+        """
         if self._receiver is None:
             return
         if self._buffer is None:
             try:
                 sent = self._sock.send(data)
             except BlockingIOError:
-                self.keep(data)
-                return
-            except _TLS_WAITS:
-                self.keep(memoryview(data))
-                return
+                sent = 0
             except OSError:
                 self._lose()
                 return
             if sent != len(data):
-                self.keep(memoryview(data)[sent:])
+                self.keep(data, sent, is_control)
         else:
-            self._buffer.append(data)
-            self.unsent += len(data)
+            self._buffer.append(data, is_control)
+            self.unsent = self._buffer.size
 
-    def keep(self, rest: bytes | memoryview) -> None:
-        """Keep what the first write that did not fit has left, until the peer reads."""
+    def keep(self, data: bytes, sent: int, is_control: bool = False) -> None:
+        """Keep what the first write that did not fit has left, until the peer reads.
+
+        Args:
+            sent: bytes of `data` that have been taken.
+        """
         self.send = None
-        self._buffer = deque((rest,))
-        self.unsent = len(rest)
+        self._buffer = Backlog()
+        self._buffer.append(data, is_control)
+        self._take(self._buffer, sent)
         self._await_writable()
 
     def discard_unsent(self) -> None:
         """Drop what waits, except the rest of a write that has partly gone out."""
-        if self._buffer:
-            first = self._buffer[0]
-            self._buffer.clear()
-            self.unsent = 0
-            if isinstance(first, memoryview):
-                self._buffer.append(first)
-                self.unsent = len(first)
+        if self._buffer is not None:
+            self._buffer.discard()
+            self.unsent = self._buffer.size
 
     def drop_oldest(self, size: int) -> int:
         """Drop the oldest writes until `size` bytes are free; return how many writes went.
 
-        A write that has partly gone out stays.
+        A write that has partly gone out stays, and control frames do.
         """
-        buffer = self._buffer or deque()
-        begun = buffer.popleft() if buffer and isinstance(buffer[0], memoryview) else None
-        dropped = 0
-        while buffer and size > 0:
-            length = len(buffer.popleft())
-            self.unsent -= length
-            size -= length
-            dropped += 1
-        if begun is not None:
-            buffer.appendleft(begun)
+        if self._buffer is None:
+            return 0
+        dropped = self._buffer.drop_oldest(size)
+        self.unsent = self._buffer.size
         return dropped
 
+    @property
+    def undelivered(self) -> int:
+        """Bytes that the peer's system has not got yet: unsent, or held by our kernel."""
+        return self.unsent + _held_by_kernel(self._sock)
+
     def shutdown_write(self) -> None:
-        """Tell the peer that nothing more will come."""
+        """Tell the peer that nothing more will come, when nothing is unsent."""
         try:
             self._sock.shutdown(socket.SHUT_WR)
+        except BlockingIOError:
+            self._await_writable()
         except OSError:
             pass  # the peer has reset: it knows
+        else:
+            self._forget_writable()
 
     def _await_writable(self) -> None:
         if self._writer is None:
             self._writer = gevent.get_hub().loop.io(self._sock.fileno(), _WRITE)
-            self._writer.start(self._flush)
+            self._writer.start(self._on_writable)
+
+    def _on_writable(self) -> None:
+        try:
+            if self._buffer is None:
+                self.shutdown_write()  # for which there was no room
+            else:
+                self._flush()
+        except Exception:  # a bug of ours ends this connection and nothing else
+            log_soon(log, logging.ERROR, "%r failed on its output", self._receiver, exc_info=True)
+            self._lose()
 
     def _flush(self) -> None:
         buffer = self._buffer
         if buffer is None or self._receiver is None:
             return
-        try:
-            sent = self._sock.send(_join(buffer)) if buffer else 0
-        except BlockingIOError:
-            sent = 0
-        except _TLS_WAITS:
-            sent = 0
-            _mark_begun(buffer)
-        except OSError:
-            self._lose()
-            return
-        self.unsent -= sent
-        _drop(buffer, sent)
-        if buffer:
-            self._await_writable()
-            return
+        if buffer.size:
+            try:
+                sent = self._sock.send(buffer.peek(_FLUSH_BYTES))
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._lose()
+                return
+            self._take(buffer, sent)
+            if buffer.size:
+                self._await_writable()
+                return
         self._buffer = None
         self.send = self._sock.send
         self._forget_writable()
         self._receiver.on_flushed()
+
+    def _take(self, buffer: Backlog, sent: int) -> None:
+        buffer.take(sent, getattr(self._sock, "begun", 0))
+        self.unsent = buffer.size
 
     def _forget_writable(self) -> None:
         if self._writer is not None:
@@ -289,13 +308,14 @@ class Transport:
         # Told from the loop: the receiver may be in the middle of a write.
         self.pause()
         self._forget_writable()
-        self._buffer = deque()  # swallows what is still written until then
+        self._buffer = Backlog()  # swallows what is still written until then
         self._is_corked = True
         self.send = None
         gevent.get_hub().loop.run_callback(self._report_lost)
 
     def _report_lost(self) -> None:
         if self._receiver is not None:
+            self.unsent = 0
             self._receiver.on_eof()
 
     # -- end --------------------------------------------------------------------
@@ -320,32 +340,8 @@ class Transport:
             self.on_closed()
 
 
-def _join(buffer: deque[bytes | memoryview]) -> bytes | memoryview:
-    first = buffer[0]
-    if len(buffer) == 1 or len(first) >= _FLUSH_BYTES:
-        return first
-    chunks = []
-    size = 0
-    for chunk in buffer:
-        chunks.append(chunk)
-        size += len(chunk)
-        if size >= _FLUSH_BYTES:
-            break
-    return b"".join(chunks)
-
-
-def _drop(buffer: deque[bytes | memoryview], count: int) -> None:
-    while buffer and count >= len(buffer[0]):
-        count -= len(buffer.popleft())
-    if count:
-        buffer[0] = memoryview(buffer[0])[count:]
-
-
-def _mark_begun(buffer: deque[bytes | memoryview]) -> None:
-    # TLS has encrypted a record that it could not send, and wants the same bytes again.
-    begun = [buffer.popleft()]
-    size = len(begun[0])
-    while buffer and size < _TLS_RECORD_BYTES:
-        begun.append(buffer.popleft())
-        size += len(begun[-1])
-    buffer.appendleft(memoryview(b"".join(begun)))
+def _held_by_kernel(sock: Any) -> int:
+    with contextlib.suppress(OSError, ValueError):  # it is closed, or no system that tells
+        held: int = _INT.unpack(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(_INT.size)))[0]
+        return held
+    return 0

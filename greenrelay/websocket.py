@@ -138,7 +138,7 @@ class WebSocketSession(Session):
                     self._on_close(event)
                 elif isinstance(event, Ping) and self.state is OPEN:
                     self.last_active = now
-                    self.write(encode_frame(OP_PONG, event.data))
+                    self.write_control(encode_frame(OP_PONG, event.data))
                 if self.state >= LINGERING:
                     return
         except ProtocolError as error:
@@ -156,7 +156,7 @@ class WebSocketSession(Session):
             return
         payload: Any = data
         if config.dialect == "envelope":
-            payload = envelope(self.pid, data, config.metadata)
+            payload = envelope(self.pid, data, config.copy_metadata())
         if self._target is not None:
             self._target.deliver(Message(config.message_topic, payload, self.pid))
 
@@ -175,9 +175,8 @@ class WebSocketSession(Session):
             self.transport.write(encode_close(close.code))
             exit_reason = NORMAL if close.code in _NORMAL_CLOSES else CONNECTION_LOST
             self.end(exit_reason, close.reason or exit_reason, close.code)
-        if self.transport.unsent:
-            return  # on_flushed() or the wheel will finish
-        self.finish()
+        if not self.transport.unsent:
+            self.on_flushed()
 
     # -- to the client ---------------------------------------------------------------
 
@@ -204,7 +203,7 @@ class WebSocketSession(Session):
         except OSError:
             sent = 0  # full, or lost: the next attempt tells
         if sent < len(frame):
-            self.transport.keep(memoryview(frame)[sent:])
+            self.transport.keep(frame, sent)
         return True
 
     def _has_plain_writes(self) -> bool:
@@ -277,7 +276,7 @@ class WebSocketSession(Session):
         if interval and now >= self.ping_due:
             self.ping_due = next_beat(self.ping_due, interval, now)
             # Not with write(): a ping is no activity that keeps an idle connection.
-            self.transport.write(encode_frame(OP_PING, b""))
+            self.transport.write(encode_frame(OP_PING, b""), True)
         super().tick(now)
 
     def control(self, payload: Any) -> None:

@@ -80,12 +80,16 @@ TARGET_FAILED: Final = "target process failed"
 # A control frame holds 125 bytes, two of them the code. Source: RFC 6455 §5.5.
 MAX_CLOSE_REASON_BYTES: Final = 123
 
-# How long a peer may take to answer a close frame before the socket is cut.
+# How long a peer that is told goodbye may take nothing of what it is sent, and answer
+# nothing, before the socket is cut; and how long all of it may take.
 CLOSE_TIMEOUT_SECONDS: Final = 5.0
+MAX_CLOSE_SECONDS: Final = 60.0  # as long as common proxies wait for a client that reads slowly
 
 # Limits and their defaults; 0 is off.
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 MAX_BACKLOG_BYTES: Final = 1024 * 1024
+# Control frames may exceed a backlog from which messages are dropped by so much: 500 large pongs.
+CONTROL_BACKLOG_BYTES: Final = 64 * 1024
 PING_INTERVAL_SECONDS: Final = (
     25.0  # below the 30 s after which mobile carriers drop idle NAT entries
 )
@@ -104,6 +108,8 @@ SHORT_READ_BYTES: Final = 4 * 1024
 # The server's guards around a request head.
 HEAD_TIMEOUT_SECONDS: Final = 10.0
 MAX_HEAD_BYTES: Final = 64 * 1024
+BODY_TIMEOUT_SECONDS: Final = 30.0  # without a byte; a phone between two cells is silent so long
+WRITE_TIMEOUT_SECONDS: Final = 30.0  # without a byte taken by the client
 KEEP_ALIVE_SECONDS: Final = 75.0  # longer than the 60 s for which common proxies keep a connection
 DRAIN_SECONDS: Final = 10.0
 RETRY_AFTER_SECONDS: Final = 5  # what a client that was refused for lack of room is told

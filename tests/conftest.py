@@ -78,7 +78,8 @@ def _living_greenlets() -> list[ProcessGreenlet]:
     return [
         item
         for item in gc.get_objects()
-        if isinstance(item, ProcessGreenlet) and item and not item.dead
+        # Not isinstance(): that asks weak proxies, which may have lost what they stood for.
+        if issubclass(type(item), ProcessGreenlet) and item and not item.dead
     ]
 
 

@@ -166,7 +166,13 @@ def test_fields_are_taken(field, value, inner):
 BAD = [
     ("target_pid", None, "a PID is a str like 'proc@web1/Zk3v…', got NoneType"),
     ("target_pid", "", "'' is not of the form host@node/id"),
-    ("target_pid", "room", "'room' is not of the form host@node/id"),
+    (
+        "target_pid",
+        "room",
+        "'room' is not of the form host@node/id; if it is a registered name: "
+        "process.registry.lookup('room')",
+    ),
+    ("target_pid", print, "got builtin_function_or_method; process.spawn() of it gives one"),
     ("target_pid", [TARGET], "got list"),
     ("message_topic", None, "a topic is a string that is not empty"),
     ("message_topic", "", "a topic is a string that is not empty"),

@@ -153,6 +153,12 @@ def test_a_fragment_is_python(title, code):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_s_script_connects_to_where_the_page_is_from(page):
+    """`ws://` is refused on a page that came by TLS, and `wss://` reaches no server without it."""
+    assert not re.search(r"""(WebSocket|connect)\(["'`]wss?://""", page.read_text())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_leads_somewhere(page):
     for target in LINK.findall(without_code(page)):
         if re.match(r"[a-z]+:", target):

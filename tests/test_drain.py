@@ -58,6 +58,27 @@ def test_everybody_is_told_in_the_first_half_of_the_time(node, connect):
     drain_greenlet.join()
 
 
+def test_client_that_reads_its_last_bytes_slowly_is_waited_for(node, box):
+    """§9: also when its connection has ended for everybody else."""
+    stream = fake_event_stream(node, box.pid, FakeClock())
+    stream.transport.unsent = 1000
+    drain_greenlet = draining(node, 10)
+    wait_until(lambda: stream in node.lingering)
+    gevent.sleep(0.05)
+    assert not drain_greenlet.ready()
+    stream.transport.flush()
+    drain_greenlet.join(5)
+    assert drain_greenlet.ready()
+
+
+def test_client_that_takes_nothing_does_not_hold_the_drain_up_for_ever(node, box):
+    """§9"""
+    stream = fake_event_stream(node, box.pid, FakeClock())
+    stream.transport.unsent = 1000
+    drain(node, 0.05)
+    assert stream in node.lingering
+
+
 def test_small_node_is_told_at_once(node, connect):
     """§9"""
     sessions = connect(BATCH_CONNECTIONS)

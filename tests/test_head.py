@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenrelay.errors import RefusedError
-from greenrelay.head import check_head
+from greenrelay.head import check_field_line, check_head, parse_chunk_size, split_target
 from greenrelay.wire import MAX_HEAD_BYTES
 
 GET = b"GET / HTTP/1.1\r\n"
 HOST = b"Host: example.org\r\n"
 UPGRADE = b"Upgrade: websocket\r\n"
+CHUNKS = b"Transfer-Encoding: chunked\r\n"
 
 
 def fault(*lines):
@@ -34,6 +35,7 @@ GOOD = {
     "another method": (b"PROPFIND / HTTP/1.1\r\n", HOST),
     "a target of every character": (b"GET /a;b?c=d&e=%20\xc3\xa9!~ HTTP/1.1\r\n", HOST),
     "an absolute target": (b"GET http://example.org/ HTTP/1.1\r\n", HOST),
+    "an absolute target of IPv6": (b"GET HTTPS://[::1]:8000?a=b HTTP/1.1\r\n", HOST),
     "all of the server": (b"OPTIONS * HTTP/1.1\r\n", HOST),
     "a Host with a port": (GET, b"Host: example.org:8000\r\n"),
     "a Host of IPv4": (GET, b"Host: 127.0.0.1:8000\r\n"),
@@ -69,6 +71,8 @@ def test_ordinary_heads_pass(lines):
 
 # -- what is refused -------------------------------------------------------------------------
 
+BAD_TARGET = "the request's target must be a path, or begin like http://example.org"
+MIXED = "the head's lines end in different ways"
 BAD_LINE = "the request line must be METHOD target HTTP/1.1"
 ONE_HOST = "Host must be there once"
 NO_HOST = "Host must be like example.org or example.org:8000"
@@ -78,13 +82,23 @@ CHUNKED = "the only transfer coding here is chunked"
 NO_BODY = "an upgrade request has no body"
 TOKEN = "a header's name must be a token, with the colon right behind it"
 FOLDED = "header lines can't be folded"
-CHUNKS = b"Transfer-Encoding: chunked\r\n"
 
 BAD = {
     "no version": ((b"GET /\r\n", HOST), BAD_LINE),
     "no target": ((b"GET HTTP/1.1\r\n", HOST), BAD_LINE),
     "an empty target": ((b"GET  HTTP/1.1\r\n", HOST), BAD_LINE),
     "a space in the target": ((b"GET /a b HTTP/1.1\r\n", HOST), BAD_LINE),
+    "a target without a slash": ((b"GET ws HTTP/1.1\r\n", HOST), BAD_TARGET),
+    "all of the server, but a GET": ((b"GET * HTTP/1.1\r\n", HOST), BAD_TARGET),
+    "another scheme": ((b"GET ftp://example.org/ HTTP/1.1\r\n", HOST), BAD_TARGET),
+    "an absolute target without a host": ((b"GET http:///ws HTTP/1.1\r\n", HOST), BAD_TARGET),
+    "an absolute target with a port alone": ((b"GET http://:80/ HTTP/1.1\r\n", HOST), BAD_TARGET),
+    "an absolute target with a user": ((b"GET http://a@b/ HTTP/1.1\r\n", HOST), BAD_TARGET),
+    "an absolute target with two hosts": ((b"GET http://a,b/ HTTP/1.1\r\n", HOST), BAD_TARGET),
+    "a tunnel": ((b"CONNECT example.org:443 HTTP/1.1\r\n", HOST), BAD_TARGET),
+    "a line feed among CRLFs": ((GET, HOST, b"X-A: a\n", CHUNKS), MIXED),
+    "a line feed behind the first line": ((GET[:-2] + b"\n", HOST), MIXED),
+    "a CRLF among line feeds": ((GET[:-2] + b"\n", b"Host: a\n", b"X-A: a\r\n"), MIXED),
     "two spaces": ((b"GET  / HTTP/1.1\r\n", HOST), BAD_LINE),
     "a tab between": ((b"GET\t/ HTTP/1.1\r\n", HOST), BAD_LINE),
     "a space before the method": ((b" GET / HTTP/1.1\r\n", HOST), BAD_LINE),
@@ -219,3 +233,73 @@ def test_any_head_passes_or_is_refused_in_one_printable_line(lines, begins_well)
     """§3.2: bodies are one line of text; nothing of the client's is repeated."""
     text = fault(*([GET, HOST] if begins_well else []), *lines)
     assert text is None or (text.isascii() and text.isprintable())
+
+
+# -- targets ---------------------------------------------------------------------------------
+
+TARGETS = [
+    ("/", "", "/"),
+    ("/a?b=http://c/d", "", "/a?b=http://c/d"),
+    ("//a/b", "", "//a/b"),
+    ("http://a", "a", "/"),
+    ("http://a?b", "a", "/?b"),
+    ("http://a/b?c", "a", "/b?c"),
+    ("HtTpS://A:1//b", "A:1", "//b"),
+    ("*", "", "*"),
+]
+
+
+@pytest.mark.parametrize(("target", "host", "path"), TARGETS)
+def test_target_is_split_into_host_and_path(target, host, path):
+    """RFC 9112 §3.2"""
+    assert split_target(target) == (host, path)
+
+
+# -- lines in a chunked body -----------------------------------------------------------------
+
+SIZES = [
+    (b"0\r\n", 0),
+    (b"000\r\n", 0),
+    (b"aF\r\n", 0xAF),
+    (b"7fffffffffffffff\r\n", (1 << 63) - 1),
+    (b"5;a\r\n", 5),
+    (b'5;a="b;c";d\r\n', 5),
+]
+
+
+@pytest.mark.parametrize(("line", "size"), SIZES)
+def test_size_of_a_chunk(line, size):
+    """RFC 9112 §7.1"""
+    assert parse_chunk_size(line) == size
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.binary(max_size=20), st.from_regex(rb"[0-9a-fA-F+ xX_-]{0,20}[;\r\n]{0,3}")))
+def test_any_other_line_is_no_size(line):
+    """RFC 9112 §7.1: not all that `int()` takes."""
+    digits = line.partition(b";")[0].removesuffix(b"\r\n")
+    is_good = line[-2:] == b"\r\n" and not {0, 10, 13} & set(line[:-2])
+    if is_good and 1 <= len(digits) <= 16 and set(digits) <= set(b"0123456789abcdefABCDEF"):
+        assert parse_chunk_size(line) == int(digits, 16)
+    else:
+        with pytest.raises(RefusedError):
+            parse_chunk_size(line)
+
+
+TRAILERS = {
+    b"X: a\n": "a trailer's line does not end in CRLF",
+    b"X: a": "a trailer's line does not end in CRLF",
+    b"X: a\0\r\n": "the trailer has a NUL",
+    b"X: a\rb\r\n": "the trailer has a carriage return inside of a line",
+    b"X\r\n": "a header line has no colon",
+    b" X: a\r\n": FOLDED,
+    b"X : a\r\n": TOKEN,
+}
+
+
+@pytest.mark.parametrize(("line", "text"), TRAILERS.items())
+def test_malformed_trailers_are_refused_with_what_is_wrong(line, text):
+    """RFC 9112 §7.1.2"""
+    check_field_line(b"X: a\r\n")
+    with pytest.raises(RefusedError, match=text):
+        check_field_line(line)

@@ -72,3 +72,14 @@ def test_what_could_be_a_pid_is_no_name(registry, name):
     with pytest.raises(ValueError, match="a name is a string that is not empty and has no '@'"):
         registry.register(name, A)
     assert registry.names(A) == {"name"}
+
+
+def test_freed_name_of_a_process_does_not_fall_with_it_from_its_next_holder(registry):
+    """Or the end of its former holder would take it from whoever has it now."""
+    registry.register("other", A)
+    registry.unregister("name")
+    assert registry.names(A) == {"other"}
+    registry.register("name", B)
+    registry.remove(A)
+    assert registry.lookup("name") == B
+    assert registry.lookup("other") is None

@@ -1,7 +1,6 @@
 """A transport on real sockets, watched by the hub."""
 
 import socket
-import ssl
 
 import gevent
 import pytest
@@ -250,43 +249,29 @@ def test_oldest_writes_are_dropped_until_there_is_room(pair, transport):
     wait_until(lambda: pair.read() == LARGE + b"three")
 
 
-class TlsLike:
-    """Wants a record that it could not send again, as OpenSSL does, or breaks."""
-
-    def __init__(self, sock):
-        self.sock = sock
-        self.is_full = False
-        self.begun = b""
-
-    def __getattr__(self, name):
-        return getattr(self.sock, name)
-
-    def send(self, data):
-        data = bytes(data)
-        if self.is_full:
-            self.begun = self.begun or data[:16_384]
-            raise ssl.SSLWantWriteError
-        assert data.startswith(self.begun), "bad write retry"
-        self.begun = b""
-        return self.sock.send(data)
+def test_write_of_which_nothing_has_gone_out_may_be_dropped(pair, transport):
+    """§8: whatever was tried."""
+    while transport.unsent == 0:
+        transport.write(b"x" * 1000)
+    rest = transport.unsent
+    transport.discard_unsent()
+    fast = pair.transport.unsent  # of a write that has begun, if it has
+    assert fast < 1000
+    transport.write(b"y" * 1000)
+    assert transport.drop_oldest(1) == 1
+    assert transport.unsent == fast <= rest
 
 
-@pytest.mark.parametrize("drop", [lambda it: it.discard_unsent(), lambda it: it.drop_oldest(1e9)])
-def test_record_that_tls_has_begun_is_never_dropped(pair, drop):
-    pair.close()
-    ours, pair.peer = socket.socketpair()
-    pair.peer.setblocking(False)
-    tls = TlsLike(ours)
-    tls.is_full = True
-    pair.transport = transport = Transport(tls, pair.receiver, HEAD)
-    for number in range(100):
-        transport.write(b"%03d" % number * 300)
-    transport.start()
-    drop(transport)
-    tls.is_full = False
-    transport.write(b"kept")
-    wait_until(lambda: pair.read().endswith(b"kept"))
-    assert 16_384 < len(pair.seen) < 20_000
+def test_fast_lane_keeps_nothing_of_what_was_not_taken(pair, transport):
+    """§8: what the socket refused whole may be dropped whole."""
+    while True:
+        try:
+            transport.send(b"x" * 1000)
+        except BlockingIOError:
+            break
+    transport.keep(b"y" * 1000, 0)
+    assert transport.drop_oldest(1) == 1
+    assert transport.unsent == 0
 
 
 def test_peer_that_is_gone_is_told_from_the_loop(pair, transport):

@@ -133,7 +133,7 @@ def test_bad_bytes_behind_our_goodbye_end_it_as_it_was_meant(connect, box, watch
     session.on_bytes(b"\x00\x00")
     assert box.payloads("ws.leave")[0]["code"] == 4001
     assert watcher.exits[0].reason == "normal"
-    assert session.transport.is_closed
+    assert session.transport.is_shut
 
 
 def test_bytes_behind_the_end_mean_nothing(connect, box):
@@ -166,6 +166,8 @@ def test_close_of_the_client_is_answered(connect, box, watcher, sent, answer, re
     assert watcher.exits[0].reason == reason
     payload = box.payloads("ws.leave")[0]
     assert (payload["code"], payload["reason"]) == leave
+    assert session.transport.is_shut
+    session.on_eof()
     assert session.transport.is_closed
 
 
@@ -185,7 +187,7 @@ def test_close_of_both_sides_at_once_ends_it(connect, watcher):
     session = connect()
     send(session, "ws.close", "bye")
     session.on_bytes(close_frame(1001))
-    assert session.state is State.CLOSED
+    assert session.transport.is_shut
     assert len(session.transport.frames) == 1
     assert watcher.exits[0].reason == "normal"
 

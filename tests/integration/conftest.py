@@ -1,5 +1,6 @@
 """What integration tests share: servers, and a look at the sockets they leave."""
 
+import functools
 import subprocess
 
 import gevent.ssl
@@ -7,6 +8,12 @@ import pytest
 
 from greenrelay.testing import wait_until
 from tests.integration.apps import Lines, PywsgiApp, Recorder, Witness, open_sockets
+
+
+@pytest.fixture
+def relay_server(relay_server):
+    """Start servers in the test's own thread: these tests look into them, and hold them up."""
+    return functools.partial(relay_server, own_thread=False)
 
 
 @pytest.fixture

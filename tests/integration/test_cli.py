@@ -267,7 +267,7 @@ def test_second_signal_ends_it_at_once(serve):
         served.signal()
         assert ws.wait_closed().code == 1012
         served.signal()
-        assert served.wait() == 1
+        assert served.wait() == -signal.SIGTERM
 
 
 # -- what the caller can mend --------------------------------------------------

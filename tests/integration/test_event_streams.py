@@ -528,6 +528,7 @@ def test_own_permission_of_the_handler_wins(node, any_server):
 
     with any_server(app).connect_sse("/sse", origin="https://app.example.com") as stream:
         assert stream.headers["Access-Control-Allow-Origin"] == "https://own.example"
+        assert "Access-Control-Allow-Credentials" not in stream.headers
         assert stream.headers.get_all("Vary") == ["Origin", "Cookie"]
 
 

@@ -311,7 +311,7 @@ QUOTAS = [
 
 @pytest.mark.parametrize(("limit", "body"), QUOTAS)
 def test_connection_too_many_is_refused(node, relay_server, caplog, limit, body):
-    """§8: 503 `Retry-After`, a counter, a line in the log."""
+    """§8, §10.6: 503 `Retry-After`, a counter, a warning in the log."""
     server = relay_server(quota_app(node, **{limit: 2}))
     with server.connect_ws("/ws"), server.connect_ws("/ws"):
         with pytest.raises(UpgradeRefused) as refused:
@@ -320,7 +320,7 @@ def test_connection_too_many_is_refused(node, relay_server, caplog, limit, body)
         assert refused.value.headers["Retry-After"] == "5"
         assert refused.value.body == body
         assert node.counts == {"refused.quota": 1}
-        assert [record.levelname for record in caplog.records] == ["INFO"]
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
         wait_until(lambda: len(list(node)) == 4)  # the refused one's target is cancelled
 
 

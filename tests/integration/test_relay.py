@@ -691,3 +691,12 @@ def test_connection_of_a_busy_target_can_be_closed(node, relay_server, target):
         wait_until(lambda: not node.is_alive(client))
     go.set()
     assert target.wait_for("ws.leave")["code"] == 1000
+
+
+def test_upgrade_reaches_a_view_that_has_a_post_beside_it(node, relay_server):
+    """§3.1: Werkzeug answers 405 when no rule of the URL has both the method and the upgrade."""
+    app = relay_app(node, echo)
+    app.add_url_rule("/ws", "say", lambda: "said", methods=["POST"])
+    with relay_server(app).connect_ws("/ws") as ws:
+        ws.send("hello")
+        assert ws.receive() == "hello"

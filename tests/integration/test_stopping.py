@@ -99,7 +99,7 @@ def test_second_signal_stops_at_once_whatever_a_process_does(serve, name, number
     with pytest.raises(subprocess.TimeoutExpired):
         served.process.wait(0.5)
     served.signal(number)
-    served.process.wait(SECONDS)
+    assert served.process.wait(SECONDS) == -number
 
 
 def test_second_signal_stops_at_once_whatever_a_view_does(serve):
@@ -111,7 +111,7 @@ def test_second_signal_stops_at_once_whatever_a_view_does(serve):
         served.signal()
         wait_until(lambda: "site_app:spin" in served.text, SECONDS)
     served.signal(signal.SIGINT)
-    assert served.wait() == 1
+    assert served.wait() == -signal.SIGINT
 
 
 @pytest.mark.parametrize("name", ["spin", "spin_at_the_end"])

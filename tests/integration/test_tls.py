@@ -151,6 +151,25 @@ def test_ordinary_requests_are_kept_alive(node, relay_server, tls, trust):
             assert client.read_answer()[::2] == (200, b"ordinary")
 
 
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", id="answered"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="refused"),
+    ],
+)
+def test_ordinary_connection_ends_with_a_goodbye_of_tls(
+    node, relay_server, tls, trust, request_head
+):
+    """§3.6: an end without one may be an attacker's."""
+    server = relay_server(relay_app(node, echo), **tls)
+    with raw.RawClient(server.url, ssl_context=trust) as client:
+        client.socket.suppress_ragged_eofs = False
+        client.send(request_head)
+        assert client.read_answer().status in (200, 400)
+        assert client.file.read() == b""
+
+
 def test_stopping_server_says_goodbye(node, any_server, tls, trust, target):
     """§9"""
     server = any_server(relay_app(node, target), **tls)
