@@ -29,13 +29,27 @@ class FrameCache:
     nothing to encode again, but comparing long ones for nothing would.
     """
 
-    __slots__ = ("_data", "_deflated", "_deflated_of", "_kind", "_topic", "frame", "message")
+    __slots__ = (
+        "_data",
+        "_deflated",
+        "_deflated_of",
+        "_kind",
+        "_topic",
+        "bad",
+        "blamed",
+        "frame",
+        "message",
+    )
 
     def __init__(self) -> None:
         self.frame = b""
         """The last frame."""
         self.message: Message | None = None
         """The message it was made of."""
+        self.bad: Message | None = None
+        """The last message that no frame can be made of."""
+        self.blamed: Message | None = None
+        """The last message that was complained of."""
         # What it was made of, if that can't have changed; and as what: one of the two.
         self._data: object = _NOTHING
         self._topic: object = _NOTHING
@@ -59,6 +73,8 @@ class FrameCache:
             TypeError: the payload is not `{"type": "text"|"binary", "data": …}`.
             ValueError: the text is not Unicode.
         """
+        if message is self.message:
+            return self.frame
         payload = message.payload
         try:
             data = payload["data"]
@@ -84,6 +100,8 @@ class FrameCache:
         Raises:
             ValueError, TypeError: the payload is not JSON.
         """
+        if message is self.message:
+            return self.frame
         topic, payload = message.topic, message.payload
         if payload is self._data and topic == self._topic:
             return self.frame

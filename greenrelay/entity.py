@@ -22,7 +22,7 @@ class Entity(Protocol):
 
     @property
     def is_full(self) -> bool:
-        """Whether connections should stop reading for it."""
+        """Whether connections should stop parsing and reading for it."""
 
     @property
     def is_condemned(self) -> bool:

@@ -73,6 +73,11 @@ class FakeTransport:
         """Bytes that a `send` takes, to play a socket that is nearly full; by default all."""
         self.is_closed = False
         self.is_reading = False
+        self.is_deferred = False
+        """Whether the receiver waits for its turn."""
+        self.holds_turns = False
+        """Set it to play other connections that have a turn, too."""
+        self._is_turning = False
         self.is_shut = False
         """Whether the session has said that it will write no more."""
         self.on_closed: Callable[[], object] | None = None
@@ -131,11 +136,35 @@ class FakeTransport:
 
     def pause(self) -> None:
         """Record that reading has paused."""
-        self.is_reading = False
+        self.is_reading = self.is_deferred = False
 
     def resume(self) -> None:
         """Record that reading goes on."""
         self.is_reading = not self.is_closed
+        self.is_deferred = False
+
+    def defer(self) -> None:
+        """Have the receiver go on: the others' turn takes no time here.
+
+        Unless `holds_turns` is set: then `turn()` does it.
+        """
+        self.is_reading = False
+        self.is_deferred = not self.is_closed
+        if not (self.holds_turns or self._is_turning):
+            self._is_turning = True
+            while self.is_deferred:
+                self.turn()
+            self._is_turning = False
+
+    def has_time(self) -> bool:
+        """Tell that the others have waited: so turns are as short as they ever are."""
+        return False
+
+    def turn(self) -> None:
+        """Play that the others have had their turn."""
+        self.is_deferred = False
+        if self.receiver is not None:
+            self.receiver.on_turn()
 
     def discard_unsent(self) -> None:
         """Forget what was not sent, except the rest of a frame that has begun."""
@@ -156,7 +185,7 @@ class FakeTransport:
     def close(self) -> None:
         """Record the end."""
         self.is_closed = True
-        self.is_reading = False
+        self.is_reading = self.is_deferred = False
         if self.on_closed is not None:
             self.on_closed()
 

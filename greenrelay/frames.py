@@ -145,13 +145,19 @@ class FrameParser:
         Raises:
             ProtocolError: fail the connection with its `close_code`.
         """
+        return (event for event in self.steps(data) if event is not None)
+
+    def steps(self, data: bytes) -> Iterator[FrameEvent | None]:
+        """Yield once for each frame in `data`: what it completes, `None` if nothing.
+
+        So whoever asks may stop after some frames, however small, and go on later.
+        Otherwise as `feed()`.
+        """
         position = 0
         message = self._open
         if message is not None and message.remaining:
             position = message.take(data, 0)
-            if message.is_complete:
-                self._open = None
-                yield message.finish(self.max_message_size)
+            yield self._finish(message)
         elif self._pending:
             data = self._pending + data
             self._pending = b""
@@ -177,9 +183,7 @@ class FrameParser:
                 message = self._open_message(opcode, bool(first & _RSV1))
                 message.begin_frame(data[start - _MASK_BYTES : start], stop - start, first & _FIN)
                 position = message.take(data, start)
-                if message.is_complete:
-                    self._open = None
-                    yield message.finish(self.max_message_size)
+                yield self._finish(message)
 
     def _read_header(self, data: bytes, position: int, end: int) -> tuple[int, int, int] | None:
         """Return the first byte, the payload's start and its stop; `None`: incomplete."""
@@ -241,6 +245,12 @@ class FrameParser:
         if self._open is None:
             self._open = _OpenMessage(opcode, is_deflated)
         return self._open
+
+    def _finish(self, message: _OpenMessage) -> str | bytes | None:
+        if not message.is_complete:
+            return None
+        self._open = None
+        return message.finish(self.max_message_size)
 
 
 class _OpenMessage:

@@ -57,6 +57,11 @@ def target_goodbye(reason: str) -> Goodbye:
     return Goodbye(reason, CLOSE_INTERNAL_ERROR, TARGET_FAILED)
 
 
+def printable(text: str) -> str:
+    """Return a goodbye's text as UTF-8 can carry it: a lone surrogate becomes a `?`."""
+    return text.encode("utf-8", "replace").decode()
+
+
 LOGGED: Final = frozenset({PING_TIMEOUT, IDLE_TIMEOUT, HARD_TIMEOUT, RATE_LIMITED})
 """Exit reasons that are worth a line of their own; what the others have to say is logged
 where they are found."""

@@ -200,7 +200,7 @@ class Process:
 
     @property
     def is_full(self) -> bool:
-        """Whether connections should stop reading for it."""
+        """Whether connections should stop parsing and reading for it."""
         return self.mailbox.is_full
 
     @property

@@ -71,7 +71,7 @@ class Member:
             self.node.topology.unmonitor(self._monitor)
             self._monitor = None
         if target is not None:
-            self._forget_drained(target)
+            target.forget_drained(self.pid)
             target.deliver(
                 Message(
                     self.LEAVE,
@@ -98,11 +98,11 @@ class Member:
         target = self._target
         if target is None or not target.is_full:
             return False
-        target.on_drained(self.pid, self.transport.resume)
+        target.on_drained(self.pid, self.go_on)
         return True
 
-    def _forget_drained(self, target: Entity) -> None:
-        target.forget_drained(self.pid)
+    def go_on(self) -> None:
+        """Listen to the client again; what waits is taken in another turn of the loop."""
         self.transport.resume()
 
     def send_heartbeat(self, uptime: float) -> None:
@@ -151,3 +151,4 @@ class Member:
         self.config = config
         if target is not None:
             self._attach(target)
+        self.go_on()  # the former may have been full

@@ -15,19 +15,18 @@ blocks, switches or raises; what is due later is due through the one timer wheel
 
 from __future__ import annotations
 
-import enum
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 from greenrelay.config import RelayConfig
+from greenrelay.delivery import CLOSED, CLOSING, LINGERING, OPEN, OPENING, Frames, Recipient
 from greenrelay.goodbyes import COUNTED, GOODBYES, LOGGED, Goodbye, Patience, target_goodbye
 from greenrelay.logs import log_soon
-from greenrelay.membership import Member
-from greenrelay.message import Exit, LinkDown, Message
+from greenrelay.message import Exit, LinkDown
 from greenrelay.node import Node
 from greenrelay.pid import PID
+from greenrelay.silence import NO_LOOK, Look
 from greenrelay.wheel import TimerWheel
 from greenrelay.wire import (
     CANCELLED,
@@ -35,64 +34,48 @@ from greenrelay.wire import (
     CLOSE_GOING_AWAY,
     CLOSE_INTERNAL_ERROR,
     CONNECTION_LOST,
-    CONTROL_BACKLOG_BYTES,
     IDLE_TIMEOUT,
     KILLED,
     NOPROC,
     NORMAL,
     SHUTDOWN,
-    SLOW_CONSUMER,
     TARGET_FAILED,
 )
 
 log = logging.getLogger("greenrelay.session")
 
 
-class State(enum.IntEnum):
-    """Where a connection stands; it only ever moves down this list."""
-
-    OPENING = 0
-    OPEN = 1
-    CLOSING = 2
-    LINGERING = 3
-    CLOSED = 4
-
-
-# Looked up for every message: in Python 3.11 `State.OPEN` takes as long as a call.
-OPENING, OPEN, CLOSING, LINGERING, CLOSED = State
-
-
-class Session(Member):
+class Session(Recipient):
     """One connection: an entity of a node on one side, a transport's receiver on the other.
 
     Args:
         node: where it lives.
         wheel: what tells it the time.
         config: what it obeys.
+        frames: shared by all connections of a relay.
         host: what stands before the `@` of its PID.
     """
 
     __slots__ = (
         "_goodbye",
+        "_look",
         "_patience",
         "heartbeat_due",
-        "last_active",
         "opened_at",
-        "state",
-        "wheel",
         "wheel_tick",
     )
 
-    def __init__(self, node: Node, wheel: TimerWheel, config: RelayConfig, host: str) -> None:
-        super().__init__(node, config, host)
-        self.wheel = wheel
-        self.state = OPENING
+    def __init__(
+        self, node: Node, wheel: TimerWheel, config: RelayConfig, frames: Frames, host: str
+    ) -> None:
+        super().__init__(node, wheel, config, frames, host)
         self.wheel_tick = 0
-        self.opened_at = self.last_active = wheel.clock()
+        self.opened_at = self.last_active
         self.heartbeat_due = self.opened_at + config.heartbeat_interval
         self._goodbye: tuple[str, str, int] | None = None
         """Exit reason, leave reason and code of a goodbye under way."""
         self._patience: Patience | None = None
+        self._look: Look = NO_LOOK
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.pid} {self.state.name}>"
@@ -155,8 +138,11 @@ class Session(Member):
         if self.config.heartbeat_interval:
             due = self.heartbeat_due
         if self.config.idle_timeout:
-            due = min(due, self.last_active + self.config.idle_timeout)
+            due = min(due, self._look.due(self.last_active, self._idle_until()))
         return due
+
+    def _idle_until(self) -> float:
+        return self.last_active + self.config.idle_timeout
 
     def reschedule(self) -> None:
         """Be told when the next thing is due."""
@@ -181,54 +167,23 @@ class Session(Member):
             interval = self.config.heartbeat_interval
             self.heartbeat_due = next_beat(self.heartbeat_due, interval, now)
             self.send_heartbeat(now - self.opened_at)
-        if self.config.idle_timeout and now >= self.last_active + self.config.idle_timeout:
-            self.close(GOODBYES[IDLE_TIMEOUT])
+        until = self._idle_until()
+        if self.config.idle_timeout and now >= self._look.due(self.last_active, until):
+            if not self.transport.is_reading:
+                self.last_active = now  # it is us who do not listen
+            elif self.is_silent(self.last_active, until, now):
+                self.close(GOODBYES[IDLE_TIMEOUT])
 
-    # -- to the client -----------------------------------------------------------
+    def is_silent(self, sign: float, limit: float, now: float) -> bool:
+        """Tell whether a silence is too long, and not only because we have not listened.
 
-    def write(self, data: bytes) -> None:
-        """Send bytes of one message, or do what the slow consumer policy says."""
-        if self.config.idle_timeout:
-            self.last_active = self.wheel.clock()
-        unsent = self.transport.unsent
-        if unsent and self._is_beyond_backlog(unsent + len(data)):
-            self._on_backlog(data)
-        else:
-            self.transport.write(data)
-
-    def _is_beyond_backlog(self, size: int) -> bool:
-        return self.state is OPEN and size > self.config.max_backlog > 0
-
-    def write_control(self, data: bytes) -> None:
-        """Send a control frame, which no policy drops; who asks for too many is closed."""
-        unsent = self.transport.unsent
-        spare = 0 if self.config.slow_consumer == "close" else CONTROL_BACKLOG_BYTES
-        if unsent and self._is_beyond_backlog(unsent + len(data) - spare):
-            self._close_slow()
-        else:
-            self.transport.write(data, True)
-
-    def _on_backlog(self, data: bytes) -> None:
-        counts = self.node.counts
-        policy = self.config.slow_consumer
-        if policy == "close":
-            self._close_slow()
-        elif policy == "drop_new":
-            counts["slow_consumer.dropped"] += 1
-            log_soon(log, logging.DEBUG, "%s reads too slowly, one dropped", self.pid)
-        else:
-            excess = self.transport.unsent + len(data) - self.config.max_backlog
-            dropped = self.transport.drop_oldest(excess)
-            counts["slow_consumer.dropped"] += dropped
-            log_soon(log, logging.DEBUG, "%s reads too slowly, %d dropped", self.pid, dropped)
-            self.transport.write(data)
-
-    def _close_slow(self) -> None:
-        self.node.counts["slow_consumer.closed"] += 1
-        unsent = self.transport.unsent
-        log_soon(log, logging.WARNING, "%s reads too slowly, %d unsent", self.pid, unsent)
-        self.transport.discard_unsent()
-        self.fail(GOODBYES[SLOW_CONSUMER])
+        Args:
+            sign, limit: as `Look.due()` takes them; that time has come.
+        """
+        look = self._look.renew(sign, limit, now)
+        if look is not None:
+            self._look = look
+        return look is None
 
     # -- ending ----------------------------------------------------------------------
 
@@ -242,7 +197,7 @@ class Session(Member):
         self._goodbye = (exit_reason, text or exit_reason, goodbye.code)
         self.transport.write(self.encode_goodbye(goodbye))
         self.state = CLOSING
-        self.transport.resume()  # however busy the target is: the client's goodbye is ours
+        self.go_on()  # however busy the target is: the client's goodbye is ours
         self._await_progress(self.wheel.clock())
 
     def fail(self, goodbye: Goodbye) -> None:
@@ -275,9 +230,12 @@ class Session(Member):
             self.node.counts[exit_reason] += 1
         if exit_reason in LOGGED:
             log_soon(log, logging.INFO, "%s ended: %s", self.pid, exit_reason)
-        self._detach(reason, code)
-        self.node.end(self, Exit(self.pid, exit_reason, time.time()))
+        try:
+            self._detach(reason, code)
+        finally:  # whatever the target does, its monitors and links are told
+            self.node.end(self, Exit(self.pid, exit_reason, time.time()))
         self.node.lingering.add(self)
+        self.go_on()
         now = self.wheel.clock()
         if self._patience is not None:
             self._patience.renew(now, self.transport.undelivered)
@@ -348,10 +306,6 @@ class Session(Member):
 
     # -- what the subclass decides -----------------------------------------------------
 
-    def deliver(self, message: Message) -> bool:
-        """Forward a message to the client, or obey it; `False`: it is too late."""
-        raise NotImplementedError
-
     def encode_goodbye(self, goodbye: Goodbye) -> bytes:
         """Return what the client is told at the end."""
         raise NotImplementedError
@@ -359,22 +313,6 @@ class Session(Member):
     def goodbye_text(self, goodbye: Goodbye) -> str:
         """Return the goodbye's text as the client gets it."""
         return goodbye.text
-
-    @property
-    def is_full(self) -> bool:
-        """Connections do not slow each other down."""
-        return False
-
-    @property
-    def is_condemned(self) -> bool:
-        """A connection that is killed is gone at once."""
-        return False
-
-    def on_drained(self, key: object, call: Callable[[], None]) -> None:
-        """A connection is never full."""
-
-    def forget_drained(self, key: object) -> None:
-        """A connection is never full."""
 
 
 def next_beat(due: float, interval: float, now: float) -> float:

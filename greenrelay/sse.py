@@ -13,14 +13,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from greenrelay.config import EVENT_STREAM, RelayConfig
-from greenrelay.errors import ConfigurationError
 from greenrelay.eventstream import HEARTBEAT, Event, encode_event, payload_text
-from greenrelay.goodbyes import Goodbye
+from greenrelay.goodbyes import Goodbye, printable
 from greenrelay.jsontext import encode_json
-from greenrelay.logs import log_soon
 from greenrelay.message import Message
 from greenrelay.node import Node
-from greenrelay.session import OPEN, Session
+from greenrelay.session import Session
 from greenrelay.transport import Transport
 from greenrelay.wheel import TimerWheel
 from greenrelay.wire import (
@@ -49,11 +47,17 @@ _HARD_TIMEOUT: Final = Goodbye(HARD_TIMEOUT, CLOSE_NORMAL, "hard timeout")
 class EventCache:
     """The last event made, so that a broadcast is encoded once for all streams."""
 
-    __slots__ = ("_event", "_message")
+    __slots__ = ("bad", "blamed", "frame", "message")
 
     def __init__(self) -> None:
-        self._message: Message | None = None
-        self._event = b""
+        self.frame = b""
+        """The last event."""
+        self.message: Message | None = None
+        """The message it was made of."""
+        self.bad: Message | None = None
+        """The last message that can't be one."""
+        self.blamed: Message | None = None
+        """The last message that was complained of."""
 
     def encode(self, message: Message) -> bytes:
         """Return the event that a message becomes.
@@ -61,16 +65,16 @@ class EventCache:
         Raises:
             ValueError, TypeError: it can't be one.
         """
-        if message is not self._message:
+        if message is not self.message:
             payload = message.payload
             if isinstance(payload, Event):
-                self._event = encode_event(
+                self.frame = encode_event(
                     message.topic, payload_text(payload.data), id=payload.id, retry=payload.retry
                 )
             else:
-                self._event = encode_event(message.topic, payload_text(payload))
-            self._message = message
-        return self._event
+                self.frame = encode_event(message.topic, payload_text(payload))
+            self.message = message
+        return self.frame
 
 
 class EventStreamSession(Session):
@@ -81,12 +85,15 @@ class EventStreamSession(Session):
         last_event_id: what the browser sent when it reconnected, else `None`.
     """
 
-    __slots__ = ("_events", "_hard_due", "last_event_id")
+    __slots__ = ("_hard_due", "last_event_id")
 
     JOIN = SSE_JOIN
     LEAVE = SSE_LEAVE
     HEARTBEAT = SSE_HEARTBEAT
     KIND = EVENT_STREAM
+    LOG = log
+
+    frames: EventCache
 
     def __init__(
         self,
@@ -96,8 +103,8 @@ class EventStreamSession(Session):
         events: EventCache,
         last_event_id: str | None = None,
     ) -> None:
-        super().__init__(node, wheel, config, HOST_EVENT_STREAM)
-        self._events = events
+        super().__init__(node, wheel, config, events, HOST_EVENT_STREAM)
+        self.is_plain = self._takes_all()
         self._hard_due = self.opened_at + config.hard_timeout
         self.last_event_id = last_event_id
 
@@ -124,25 +131,22 @@ class EventStreamSession(Session):
     def on_bytes(self, data: bytes) -> None:
         """Drop what the client sends: an event stream has one direction."""
 
+    def on_turn(self) -> None:
+        """Do nothing: nothing is ever left."""
+
     # -- to the client ---------------------------------------------------------------
 
-    def deliver(self, message: Message) -> bool:
-        """Forward a message to the client, or obey it."""
-        if self.state > OPEN:
-            return False
+    def encode(self, message: Message) -> bytes | None:
+        """Return the event that a message becomes; `None`: it was obeyed, or is not wanted."""
         topic = message.topic
-        try:
-            if topic in SSE_RESERVED or topic.startswith("@"):
-                self._obey(topic, message.payload)
-            elif topic == self.config.message_topic or self.config.message_topic == ANY_TOPIC:
-                self.write(self._events.encode(message))
-                self.messages_out += 1
-        except (TypeError, ValueError, LookupError, RecursionError, ConfigurationError) as error:
-            # The sender's mistake: it is told in the log, the stream lives.
-            log_soon(
-                log, logging.ERROR, "%s: bad %s from %s: %s", self.pid, topic, message.sender, error
-            )
-        return True
+        if topic in SSE_RESERVED or topic.startswith("@"):
+            self._obey(topic, message.payload)
+        elif topic == self.config.message_topic or self.config.message_topic == ANY_TOPIC:
+            return self.frames.encode(message)
+        return None
+
+    def _takes_all(self) -> bool:
+        return self.config.message_topic == ANY_TOPIC and not self.config.idle_timeout
 
     def _obey(self, topic: str, payload: Any) -> None:
         if topic == SSE_CONTROL:
@@ -159,6 +163,7 @@ class EventStreamSession(Session):
         super().control(payload)
         if self.config.retry != before.retry:
             self.transport.write(_encode_retry(self.config.retry), True)
+        self.is_plain = self._takes_all()
         self._hard_due = self.opened_at + self.config.hard_timeout
         self.reschedule()
 
@@ -170,7 +175,7 @@ class EventStreamSession(Session):
 
     def encode_goodbye(self, goodbye: Goodbye) -> bytes:
         """Return the last event."""
-        reason = {"reason": goodbye.text or CLOSED_BY_SERVER}
+        reason = {"reason": printable(goodbye.text) or CLOSED_BY_SERVER}
         return encode_event(SSE_DONE, encode_json(reason).decode())
 
     # -- time ------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A connection's socket on the hub: a read watcher, and a bounded write buffer.
 
     readable ─► recv, once, at most 65 KiB ─► receiver.on_bytes(data)
+    defer()  ─► the others have their turn  ─► receiver.on_turn()
     write(data) ─► send, once; what does not fit waits ─► flushed when writable
 
 Two rules: nothing here blocks or switches; after `close()` the receiver hears
@@ -16,6 +17,7 @@ import socket
 import ssl
 import struct
 import termios
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -24,7 +26,7 @@ import gevent
 from greenrelay.backlog import Backlog
 from greenrelay.logs import log_soon
 from greenrelay.tls import TlsSocket
-from greenrelay.wire import READ_BYTES, SHORT_READ_BYTES
+from greenrelay.wire import READ_BYTES, SHORT_READ_BYTES, TURN_SECONDS
 
 _READ = 1  # libev's EV_READ and EV_WRITE
 _WRITE = 2
@@ -41,6 +43,9 @@ class Receiver(Protocol):
 
     def on_bytes(self, data: bytes) -> None:
         """Take what has arrived; never empty."""
+
+    def on_turn(self) -> None:
+        """Go on with what `defer()` has put off; nothing is read until it calls `resume()`."""
 
     def on_eof(self) -> None:
         """The peer will send nothing more, or the connection is broken."""
@@ -67,6 +72,7 @@ class Transport:
         "_reader",
         "_receiver",
         "_sock",
+        "_turn",
         "_writer",
         "on_closed",
         "send",
@@ -80,6 +86,7 @@ class Transport:
         self._pending: Callable[[], int] | None = getattr(sock, "pending", None)
         self._receiver: Receiver | None = receiver
         self._reader: Any = None
+        self._turn: Any = None
         self._writer: Any = None
         self._is_reading = False
         self._read_size = SHORT_READ_BYTES
@@ -103,9 +110,9 @@ class Transport:
             return
         self._is_corked = False
         self._flush()
+        self.resume()  # before the early bytes: they may be enough for now
         if early and self._receiver is not None:
-            self._give(early)
-        self.resume()
+            self._tell(self._receiver.on_bytes, early)
 
     @property
     def is_closed(self) -> bool:
@@ -130,15 +137,41 @@ class Transport:
     # -- reading ----------------------------------------------------------------
 
     def pause(self) -> None:
-        """Stop reading, so that the peer's window fills; idempotent."""
+        """Stop reading, so that the peer's window fills, and put nothing off; idempotent."""
         if self._is_reading:
             self._is_reading = False
             self._reader.stop()
+        if self._turn is not None:
+            self._turn.stop()
+
+    def defer(self) -> None:
+        """Stop reading, and have `receiver.on_turn()` called after the others' turn; idempotent.
+
+        That is: when the loop has looked at all sockets again. Its callbacks would not do,
+        of which it runs fifty and more before it does.
+        """
+        if self._receiver is None:
+            return
+        self.pause()
+        if self._turn is None:
+            self._turn = gevent.get_hub().loop.timer(0)
+        self._turn.start(self._on_turn)
+
+    def has_time(self) -> bool:
+        """Tell whether the others have hardly waited yet since the loop looked at its sockets."""
+        return time.time() - gevent.get_hub().loop.now() < TURN_SECONDS
+
+    def _on_turn(self) -> None:
+        if self._receiver is not None:
+            self._tell(self._receiver.on_turn)
 
     def resume(self) -> None:
         """Read again; idempotent."""
         if self._receiver is None or self._is_reading or self._is_corked:
             return
+        if self._turn is not None:
+            self._turn.close()
+            self._turn = None
         if self._reader is None:
             self._reader = gevent.get_hub().loop.io(self._sock.fileno(), _READ)
         self._is_reading = True
@@ -168,26 +201,33 @@ class Transport:
             if self._pending is not None:
                 self._read_pending()
         else:
-            self.pause()
-            receiver.on_eof()
+            self._end(receiver)
 
     def _read_pending(self) -> None:
         # TLS decrypts whole records: what is decrypted already wakes no watcher.
         if self._pending is not None and self._is_reading and self._pending():
             gevent.get_hub().loop.run_callback(self._on_readable)
 
-    def _give(self, data: bytes) -> None:
+    def _tell(self, call: Callable[..., None], *args: Any) -> None:
+        """Call a method of the receiver's; its bug ends this connection and nothing else."""
         receiver = self._receiver
-        assert receiver is not None  # the callers have looked
         try:
-            receiver.on_bytes(data)
-        except Exception:  # as in _on_readable
-            self._fail(receiver)
+            call(*args)
+        except Exception:
+            if receiver is not None:
+                self._fail(receiver)
 
     def _fail(self, receiver: Receiver) -> None:
-        log_soon(log, logging.ERROR, "%r failed on its input", receiver, exc_info=True)
+        log_soon(log, logging.ERROR, "%r failed, its connection ends", receiver, exc_info=True)
+        self._end(receiver)
+
+    def _end(self, receiver: Receiver) -> None:
         self.pause()
-        receiver.on_eof()
+        try:
+            receiver.on_eof()
+        except Exception:  # it can't even end: the socket is all that is left to take care of
+            log_soon(log, logging.ERROR, "%r failed at its end", receiver, exc_info=True)
+            self.close()
 
     # -- writing ----------------------------------------------------------------
 
@@ -292,7 +332,7 @@ class Transport:
         self._buffer = None
         self.send = self._sock.send
         self._forget_writable()
-        self._receiver.on_flushed()
+        self._tell(self._receiver.on_flushed)
 
     def _take(self, buffer: Backlog, sent: int) -> None:
         buffer.take(sent, getattr(self._sock, "begun", 0))
@@ -316,7 +356,7 @@ class Transport:
     def _report_lost(self) -> None:
         if self._receiver is not None:
             self.unsent = 0
-            self._receiver.on_eof()
+            self._end(self._receiver)
 
     # -- end --------------------------------------------------------------------
 
@@ -325,11 +365,11 @@ class Transport:
         if self._receiver is None:
             return
         self._receiver = None
-        for watcher in (self._reader, self._writer):
+        for watcher in (self._reader, self._turn, self._writer):
             if watcher is not None:
                 watcher.stop()
                 watcher.close()
-        self._reader = self._writer = self._buffer = self._pending = self.send = None
+        self._reader = self._turn = self._writer = self._buffer = self._pending = self.send = None
         self.unsent = 0
         self._is_reading = False
         try:

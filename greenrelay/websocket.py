@@ -9,18 +9,21 @@ How it can end stands in `goodbyes`, and what only a WebSocket knows below.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from greenrelay.config import WEBSOCKET, RelayConfig
+from greenrelay.delivery import CLOSING, LINGERING, OPEN
 from greenrelay.dialect import FrameCache, envelope
 from greenrelay.errors import ProtocolError
 from greenrelay.frames import (
     OP_PING,
     OP_PONG,
     Close,
+    FrameEvent,
     FrameParser,
     Ping,
+    Pong,
     cut_reason,
     encode_close,
     encode_frame,
@@ -30,7 +33,7 @@ from greenrelay.goodbyes import Goodbye
 from greenrelay.logs import log_soon
 from greenrelay.message import Message
 from greenrelay.node import Node
-from greenrelay.session import CLOSING, LINGERING, OPEN, Session, next_beat
+from greenrelay.session import Session, next_beat
 from greenrelay.transport import Transport
 from greenrelay.wheel import TimerWheel
 from greenrelay.wire import (
@@ -41,6 +44,7 @@ from greenrelay.wire import (
     CLOSE_POLICY,
     CLOSE_TOO_BIG,
     CONNECTION_LOST,
+    FRAME_COST_BYTES,
     HOST_WEBSOCKET,
     MESSAGE_TOO_BIG,
     NORMAL,
@@ -48,6 +52,7 @@ from greenrelay.wire import (
     PING_TIMEOUT,
     PROTOCOL_ERROR,
     RATE_LIMITED,
+    TURN_BYTES,
     WS_CLOSE,
     WS_CONTROL,
     WS_HEARTBEAT,
@@ -57,9 +62,6 @@ from greenrelay.wire import (
 )
 
 log = logging.getLogger("greenrelay.websocket")
-
-STALL_SECONDS: Final = 1.0
-"""A timer that is this late tells of a server that stood still, not of a dead client."""
 
 # How a client may close and still end the connection normally; 1005 is a browser's `close()`.
 _NORMAL_CLOSES: Final = frozenset({CLOSE_NORMAL, CLOSE_GOING_AWAY, CLOSE_NO_STATUS})
@@ -79,10 +81,11 @@ class WebSocketSession(Session):
 
     __slots__ = (
         "_allowance",
-        "_is_plain",
+        "_asked_at",
         "_parser",
+        "_pongs_due",
+        "_rest",
         "_window_bits",
-        "frames",
         "last_seen",
         "ping_due",
     )
@@ -91,6 +94,9 @@ class WebSocketSession(Session):
     LEAVE = WS_LEAVE
     HEARTBEAT = WS_HEARTBEAT
     KIND = WEBSOCKET
+    LOG = log
+
+    frames: FrameCache
 
     def __init__(
         self,
@@ -100,14 +106,18 @@ class WebSocketSession(Session):
         frames: FrameCache,
         window_bits: int = 0,
     ) -> None:
-        super().__init__(node, wheel, config, HOST_WEBSOCKET)
-        self.frames = frames
+        super().__init__(node, wheel, config, frames, HOST_WEBSOCKET)
         self._window_bits = window_bits
         self._parser = FrameParser(config.max_message_size, inflates=window_bits > 0)
-        # For a broadcast to thousands, one object less to fetch from memory: the config.
-        self._is_plain = self._has_plain_writes()
+        self._rest: Iterator[FrameEvent | None] | None = None
+        """What was read and is not parsed yet; nothing is read meanwhile."""
+        self.is_plain = self._has_plain_writes()
         self.last_seen = self.opened_at
         self.ping_due = self.opened_at + config.ping_interval
+        self._asked_at = 0.0
+        """When the first ping was sent since the client was last heard of, if that is later."""
+        self._pongs_due = 0
+        """Pongs that we have asked for."""
         self._allowance = (_burst(config.max_rate), self.opened_at)
 
     def connect(self, sock: Any, head: bytes) -> None:
@@ -121,47 +131,95 @@ class WebSocketSession(Session):
         message = self._parser.take_whole(data)
         if message is not None and self.state is OPEN:
             self.last_seen = now = self.wheel.clock()
-            self._on_message(message, now)
+            if self._on_message(message, now) and self.is_choked():
+                self.transport.pause()
         elif self.state < LINGERING:
-            self._on_frames(data)
-        if self._target is not None and self._target.is_full and self.is_choked():
-            self.transport.pause()
+            self._take(self._parser.steps(data))
 
-    def _on_frames(self, data: bytes) -> None:
+    def on_turn(self) -> None:
+        """Go on with what is left of the last read, then read again."""
+        if self._rest is None or self.state >= LINGERING:
+            self._read_on()
+        else:
+            self._take(self._rest)
+
+    def go_on(self) -> None:
+        """Listen to the client again; what waits is taken in another turn of the loop."""
+        if self._rest is None:
+            self.transport.resume()
+        else:
+            self.transport.defer()
+
+    def _take(self, steps: Iterator[FrameEvent | None]) -> None:
+        """Take frames until the turn is over, or the target has enough; keep the rest."""
         self.last_seen = now = self.wheel.clock()
+        left = TURN_BYTES
         try:
-            for event in self._parser.feed(data):
+            for event in steps:
                 if isinstance(event, (str, bytes)):
-                    if self.state is OPEN:
-                        self._on_message(event, now)
-                elif isinstance(event, Close):
-                    self._on_close(event)
-                elif isinstance(event, Ping) and self.state is OPEN:
-                    self.last_active = now
-                    self.write_control(encode_frame(OP_PONG, event.data))
-                if self.state >= LINGERING:
-                    return
+                    left -= FRAME_COST_BYTES + len(event)
+                    if self.state is OPEN and self._on_message(event, now) and self.is_choked():
+                        self._rest = steps
+                        self.transport.pause()
+                        return
+                else:
+                    left -= FRAME_COST_BYTES
+                    if event is not None:
+                        self._on_control(event, now)
+                if self.state is not OPEN and self.state >= LINGERING:
+                    break
+                if left <= 0:
+                    if not self.transport.has_time():
+                        self._rest = steps
+                        self.transport.defer()
+                        return
+                    left = TURN_BYTES
         except ProtocolError as error:
             log_soon(log, logging.INFO, "%s: %s", self.pid, error)
             too_big = error.close_code == CLOSE_TOO_BIG
             exit_reason = MESSAGE_TOO_BIG if too_big else PROTOCOL_ERROR
             self.fail(Goodbye(exit_reason, error.close_code, error.reason))
+        if self._rest is not None:
+            self._read_on()
 
-    def _on_message(self, data: str | bytes, now: float) -> None:
+    def _read_on(self) -> None:
+        self._rest = None
+        self.transport.resume()
+
+    def _on_control(self, event: Ping | Pong | Close, now: float) -> None:
+        if isinstance(event, Close):
+            self._on_close(event)
+        elif isinstance(event, Pong) and self._pongs_due:
+            self._pongs_due -= 1  # what we have asked for does not count
+        elif self.state is OPEN:
+            if self.config.max_rate and not self._is_within_rate(now):
+                self.fail(_RATE_LIMITED)
+            elif isinstance(event, Ping):
+                self.last_active = now
+                self.write_control(encode_frame(OP_PONG, event.data))
+
+    def _on_message(self, data: str | bytes, now: float) -> bool:
+        """Hand a message on; tell whether the target is full by now."""
         config = self.config
         self.message_count += 1
         self.last_active = now
         if config.max_rate and not self._is_within_rate(now):
             self.fail(_RATE_LIMITED)
-            return
+            return False
+        target = self._target
+        if target is None:
+            return False
         payload: Any = data
         if config.dialect == "envelope":
             payload = envelope(self.pid, data, config.copy_metadata())
-        if self._target is not None:
-            self._target.deliver(Message(config.message_topic, payload, self.pid))
+        size = len(data)
+        if type(data) is str and not data.isascii():
+            size = len(data.encode())
+        target.deliver(Message(config.message_topic, payload, self.pid, size))
+        return target.is_full
 
     def _is_within_rate(self, now: float) -> bool:
-        """Take one from a bucket that holds and refills `max_rate` messages a second."""
+        """Take one from a bucket that holds and refills `max_rate` a second."""
         left, since = self._allowance
         rate = self.config.max_rate
         left = min(_burst(rate), left + (now - since) * rate)
@@ -180,69 +238,39 @@ class WebSocketSession(Session):
 
     # -- to the client ---------------------------------------------------------------
 
-    def deliver(self, message: Message) -> bool:
-        """Forward a message to the client, or obey it; `False`: it is too late."""
-        if self.state > OPEN:
-            return False
-        frames = self.frames
-        # The same message again is a broadcast.
-        frame = frames.frame if message is frames.message else self._encode(message)
-        if frame is None:
-            return True
-        self.messages_out += 1
-        if not self._is_plain:
-            self._write_specially(frame)
-            return True
-        send = self.transport.send
-        if send is None:
-            self.write(frame)
-            return True
-        # What write() comes to when nothing is unsent, without its two calls.
-        try:
-            sent = send(frame)
-        except OSError:
-            sent = 0  # full, or lost: the next attempt tells
-        if sent < len(frame):
-            self.transport.keep(frame, sent)
-        return True
+    def encode(self, message: Message) -> bytes | None:
+        """Return the frame that a message becomes; `None`: it was obeyed."""
+        topic = message.topic
+        if topic == WS_SEND:
+            return self.frames.raw(message)
+        if topic == WS_CLOSE:
+            self._close(message)
+        elif topic == WS_CONTROL:
+            self.control(message.payload)
+        else:
+            return self.frames.wrapped(message)
+        return None
+
+    def pack(self, frame: bytes) -> bytes:
+        """Return a frame compressed, if that has been agreed on."""
+        if self._window_bits and self.config.compression:
+            return self.frames.deflated(frame, self._window_bits)
+        return frame
 
     def _has_plain_writes(self) -> bool:
         config = self.config
         return not config.idle_timeout and not (self._window_bits and config.compression)
 
-    def _write_specially(self, frame: bytes) -> None:
-        if self._window_bits and self.config.compression:
-            frame = self.frames.deflated(frame, self._window_bits)
-        self.write(frame)
-
-    def _encode(self, message: Message) -> bytes | None:
-        """Return the frame that a message becomes; `None`: it was obeyed, or is no good."""
-        topic = message.topic
-        try:
-            if topic == WS_SEND:
-                return self.frames.raw(message)
-            if topic == WS_CLOSE:
-                self._close(message.payload)
-            elif topic == WS_CONTROL:
-                self.control(message.payload)
-            else:
-                return self.frames.wrapped(message)
-        except Exception as error:
-            # The sender's mistake, whatever its payload raises: the connection lives.
-            log_soon(
-                log, logging.ERROR, "%s: bad %s from %s: %s", self.pid, topic, message.sender, error
-            )
-        return None
-
-    def _close(self, payload: Any) -> None:
+    def _close(self, message: Message) -> None:
+        payload = message.payload
         code, reason = CLOSE_NORMAL, payload
         if isinstance(payload, Mapping):
             code, reason = payload.get("code", CLOSE_NORMAL), payload.get("reason")
         reason = "" if reason is None else reason
         if not isinstance(reason, str) or not isinstance(code, int):
-            raise TypeError(f'ws.close takes a reason, or {{"code", "reason"}}, got {payload!r}')
+            raise TypeError(f'ws.close takes {{"code", "reason"}}, or a reason: {payload!r:.80}')
         if not is_close_code(code):
-            log_soon(log, logging.ERROR, "%s: close code %d may not be sent", self.pid, code)
+            self.blame(message, f"close code {code} may not be sent")
             code = CLOSE_INTERNAL_ERROR
         self.close(Goodbye(NORMAL, code, reason))
 
@@ -259,25 +287,44 @@ class WebSocketSession(Session):
     def next_due(self) -> float:
         """Return when something is due next: a ping, or what every session has."""
         due = super().next_due()
-        interval = self.config.ping_interval
-        if interval:
-            due = min(due, self.ping_due, self.last_seen + interval * PING_INTERVALS_UNTIL_GONE)
+        if self.config.ping_interval:
+            due = min(due, self.ping_due)
+            if self._asked_at > self.last_seen:
+                due = min(due, self._look.due(self._asked_at, self._gone_at()))
         return due
+
+    def _gone_at(self) -> float:
+        """Return when the client, who has been asked, will have been silent for too long."""
+        interval = self.config.ping_interval
+        return max(self.last_seen + interval * PING_INTERVALS_UNTIL_GONE, self._asked_at + interval)
 
     def tick(self, now: float) -> None:
         """Ping, or notice that nobody answers."""
-        interval = self.config.ping_interval
-        if interval and now >= (gone_at := self.last_seen + interval * PING_INTERVALS_UNTIL_GONE):
-            if self.transport.is_reading and now < gone_at + STALL_SECONDS:
+        if self.config.ping_interval:
+            if self._is_gone(now):
                 self.fail(_PING_TIMEOUT)
                 self.finish()
                 return
-            self.last_seen = now - interval  # it was us who did not listen: one more interval
-        if interval and now >= self.ping_due:
-            self.ping_due = next_beat(self.ping_due, interval, now)
-            # Not with write(): a ping is no activity that keeps an idle connection.
-            self.transport.write(encode_frame(OP_PING, b""), True)
+            if now >= self.ping_due:
+                self.ping_due = next_beat(self.ping_due, self.config.ping_interval, now)
+                self._ping(now)
         super().tick(now)
+
+    def _is_gone(self, now: float) -> bool:
+        asked_at, gone_at = self._asked_at, self._gone_at()
+        if asked_at <= self.last_seen or now < self._look.due(asked_at, gone_at):
+            return False
+        if not self.transport.is_reading:
+            self._asked_at = now  # it is us who do not listen: the question stands
+            return False
+        return self.is_silent(asked_at, gone_at, now)
+
+    def _ping(self, now: float) -> None:
+        if self._asked_at <= self.last_seen:
+            self._asked_at = now
+        self._pongs_due += 1
+        # Not with write(): a ping is no activity that keeps an idle connection.
+        self.transport.write(encode_frame(OP_PING, b""), True)
 
     def control(self, payload: Any) -> None:
         """Change the configuration of the living connection."""
@@ -285,7 +332,7 @@ class WebSocketSession(Session):
         super().control(payload)
         config, now = self.config, self.wheel.clock()
         self._parser.max_message_size = config.max_message_size
-        self._is_plain = self._has_plain_writes()
+        self.is_plain = self._has_plain_writes()
         if config.max_rate != before.max_rate:
             self._allowance = (_burst(config.max_rate), now)
         if config.ping_interval != before.ping_interval:

@@ -1,11 +1,12 @@
 """The timer wheel: one timer for all connections.
 
-    slots: {tick: {entry, …}}     ticks: a heap of the slots that exist
+    slots: {tick: {entry, …}}     ticks: a heap of the slots that exist, or have existed
     schedule(entry, at)           into the slot of its tick
     the one timer                 runs out at the first tick, and tells that slot's entries
 
 An entry sits in one slot at most, so a connection costs a dict entry and no
-timer. Time is an argument: the wheel reads no clock but the one it is given.
+timer. A slot goes with its last entry, and ticks without a slot once they are the
+majority. Time is an argument: the wheel reads no clock but the one it is given.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from greenrelay.logs import log_soon
 
 RESOLUTION_SECONDS = 0.05
 """Entries of one slot are told together; half of the shortest interval anybody should want."""
+SPARE_TICKS = 64
+"""So many ticks may be without a slot in any case: a few connections that come and go."""
 
 log = logging.getLogger("greenrelay")
 
@@ -67,10 +70,19 @@ class TimerWheel:
 
     def cancel(self, entry: Entry) -> None:
         """Forget an entry; one that is not scheduled is no error."""
-        slot = self._slots.get(entry.wheel_tick)
-        entry.wheel_tick = 0
+        tick, entry.wheel_tick = entry.wheel_tick, 0
+        slot = self._slots.get(tick)
         if slot is not None:
             slot.pop(entry, None)
+            if not slot:
+                del self._slots[tick]
+                self._drop_spare_ticks()
+
+    def _drop_spare_ticks(self) -> None:
+        # Not each at once: finding one in a heap would be a search through all of it.
+        if len(self._ticks) > 2 * len(self._slots) + SPARE_TICKS:
+            self._ticks = list(self._slots)
+            heapq.heapify(self._ticks)
 
     def __len__(self) -> int:
         return sum(map(len, self._slots.values()))
@@ -80,7 +92,7 @@ class TimerWheel:
         last = int(now / RESOLUTION_SECONDS)
         while self._ticks and self._ticks[0] <= last:
             tick = heapq.heappop(self._ticks)
-            for entry in self._slots.pop(tick):
+            for entry in self._slots.pop(tick, ()):
                 if entry.wheel_tick != tick:
                     continue  # cancelled or moved by one that was told before it
                 entry.wheel_tick = 0
@@ -93,10 +105,11 @@ class TimerWheel:
         if self._timer is not None:
             self._timer.close()
             self._timer = None
-        while self._ticks and not self._slots[self._ticks[0]]:
-            del self._slots[heapq.heappop(self._ticks)]  # everybody in it was cancelled
+        while self._ticks and self._ticks[0] not in self._slots:
+            heapq.heappop(self._ticks)  # everybody in it was cancelled
         if self._ticks:
-            delay = max(0.0, self._ticks[0] * RESOLUTION_SECONDS - self.clock())
+            # Not at once: a test's clock may stand still, and the loop would spin.
+            delay = max(0.001, self._ticks[0] * RESOLUTION_SECONDS - self.clock())
             self._timer = gevent.get_hub().loop.timer(delay, ref=False)
             self._timer.start(self._on_timeout)
 

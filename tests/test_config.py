@@ -172,7 +172,6 @@ BAD = [
         "'room' is not of the form host@node/id; if it is a registered name: "
         "process.registry.lookup('room')",
     ),
-    ("target_pid", print, "got builtin_function_or_method; process.spawn() of it gives one"),
     ("target_pid", [TARGET], "got list"),
     ("message_topic", None, "a topic is a string that is not empty"),
     ("message_topic", "", "a topic is a string that is not empty"),

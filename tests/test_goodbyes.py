@@ -2,9 +2,9 @@
 
 import pytest
 
+from greenrelay.delivery import State
 from greenrelay.goodbyes import Patience
 from greenrelay.message import Message
-from greenrelay.session import State
 from greenrelay.testing import FakeClock, fake_event_stream, fake_websocket
 from tests.boxes import Box
 

@@ -129,6 +129,7 @@ BAD = {
     "nothing": (None, "got NoneType"),
     "a number": (7, "got int"),
     "a list": ([TEXT], "got list"),
+    "a function": (print, "got builtin_function_or_method; process.spawn() of it gives one"),
 }
 
 

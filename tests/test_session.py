@@ -3,9 +3,10 @@
 import pytest
 
 from greenrelay.config import relay_config
+from greenrelay.delivery import State
 from greenrelay.dialect import FrameCache
 from greenrelay.message import Message
-from greenrelay.session import State, next_beat
+from greenrelay.session import next_beat
 from greenrelay.testing import FakeClock, FakeTransport, fake_websocket, wait_until
 from greenrelay.websocket import WebSocketSession
 from tests.boxes import Box

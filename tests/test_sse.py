@@ -2,10 +2,10 @@
 
 import pytest
 
+from greenrelay.delivery import State
 from greenrelay.eventstream import Event, EventParser
 from greenrelay.message import Message
 from greenrelay.node import Node
-from greenrelay.session import State
 from greenrelay.sse import EventCache
 from greenrelay.testing import FakeClock, fake_event_stream, wait_until
 from tests.boxes import Box

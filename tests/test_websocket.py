@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from greenrelay.delivery import State
 from greenrelay.frames import OP_BINARY, OP_CLOSE, OP_CONT, OP_PING, OP_PONG, OP_TEXT
 from greenrelay.message import Message
 from greenrelay.node import Node
-from greenrelay.session import State
 from greenrelay.testing import FakeClock, fake_websocket, wait_until
 from tests.boxes import Box
 from tests.integration.raw import frame
@@ -270,11 +270,33 @@ def test_less_than_one_a_second_lets_one_through(connect, box, clock):
     assert len(box.payloads("ws.message")) == 3
 
 
-def test_pings_do_not_count_as_messages(connect, box):
+@pytest.mark.parametrize("opcode", [OP_PING, OP_PONG])
+def test_control_frames_count_towards_the_rate(connect, box, opcode):
     """§8"""
-    session = connect(max_rate=1)
-    session.on_bytes(frame(OP_PING) * 20 + frame(OP_TEXT, b"x"))
+    session = connect(max_rate=3)
+    session.on_bytes(frame(opcode) * 2 + frame(OP_TEXT, b"x") + frame(opcode))
+    assert session.transport.frames[-1][1:] == (1008, b"rate limited")
     assert box.payloads("ws.message") == ["x"]
+
+
+def test_pongs_that_we_have_asked_for_do_not_count(connect, clock):
+    """§8: who answers must not lose its connection for it."""
+    session = connect(max_rate=1, ping_interval="10s")
+    for _ in range(3):
+        clock.advance(10.1)
+        session.on_bytes(frame(OP_TEXT, b"x"))
+        session.on_bytes(frame(OP_PONG))
+    assert session.state is State.OPEN
+    session.on_bytes(frame(OP_PONG))
+    assert session.transport.frames[-1][1:] == (1008, b"rate limited")
+
+
+def test_goodbye_is_never_one_too_many(connect, watcher):
+    """§8, §3.8"""
+    session = connect(max_rate=1)
+    session.on_bytes(frame(OP_TEXT, b"x") + close_frame(1000))
+    assert session.transport.frames[-1].code == 1000
+    assert watcher.exits[0].reason == "normal"
 
 
 def test_rate_that_control_sets_holds_from_then_on(connect, box):

@@ -1,5 +1,8 @@
 """The timer wheel: one timer for all connections."""
 
+import tracemalloc
+
+import gevent
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,6 +91,42 @@ def test_cancelled_entry_is_not_told(wheel, clock):
     assert entry.told == []
 
 
+def test_cancelled_entries_leave_nothing_behind(wheel, clock):
+    """Hours of connections that come and go, each with a time-out in the distance."""
+    lasting = Entry()
+    wheel.schedule(lasting, clock.now + 100_000)
+    tracemalloc.start()
+    for number in range(20_000):
+        passing = Entry()
+        wheel.schedule(passing, clock.now + 3600 + number)
+        wheel.cancel(passing)
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert used < 50_000
+    turn(wheel, clock, 100_001)
+    assert len(lasting.told) == 1
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40) | st.none()), max_size=300))
+def test_moving_and_cancelling_in_any_order_tells_each_at_its_last_time(moves):
+    clock = FakeClock()
+    wheel = clock.wheel
+    entries, due = [Entry() for _ in range(10)], {}
+    for index, seconds in moves:
+        if seconds is None:
+            wheel.cancel(entries[index])
+            due.pop(index, None)
+        else:
+            due[index] = clock.now + seconds
+            wheel.schedule(entries[index], due[index])
+    assert len(wheel) == len(due)
+    clock.advance(41)
+    for index, entry in enumerate(entries):
+        assert len(entry.told) == (index in due)
+        assert all(due[index] <= at <= due[index] + 0.2 for at in entry.told)
+
+
 def test_entry_may_schedule_itself_again(wheel, clock):
     entry = Entry(lambda: wheel.schedule(entry, clock.now + 1))
     wheel.schedule(entry, clock.now + 1)
@@ -136,6 +175,22 @@ def test_wheel_turns_by_itself():
         wheel.schedule(entry, wheel.clock() + seconds)
     wait_until(lambda: entries[1].told)
     assert entries[0].told[0] < entries[1].told[0]
+
+
+def test_clock_that_stands_still_does_not_make_the_loop_spin():
+    """On a moment at which rounding makes a slot due for the timer, and not for the wheel."""
+    tick = next(t for t in range(1, 99_999) if int(t * RESOLUTION_SECONDS / RESOLUTION_SECONDS) < t)
+    looks = []
+
+    def clock():
+        looks.append(tick)
+        return tick * RESOLUTION_SECONDS
+
+    wheel, entry = TimerWheel(clock), Entry()
+    wheel.schedule(entry, clock())
+    gevent.sleep(0.02)
+    wheel.cancel(entry)
+    assert len(looks) < 100
 
 
 def test_earlier_entry_brings_the_timer_forward():

@@ -408,16 +408,21 @@ def test_target_that_ends_while_it_is_full_lets_its_connections_go(hall):
 
 
 def test_target_that_waits_for_one_topic_is_reached_though_it_is_full(hall):
-    """§8: who waits must not wait for ever."""
+    """§8: by processes; its clients wait until it has taken what they sent before."""
     heard = []
 
     def picky():
-        chosen = process.listen("ws.leave")
-        heard.append(chosen.receive())
+        heard.append(process.listen("go").receive())
+        heard.extend(iter(process.inbox().receive, None))
 
     hall.node.max_mailbox = MARK
     hall.target = hall.node.spawn(picky)
     with hall.server.connect_ws("/ws") as client:
         for _ in range(5 * MARK):
             client.send("x")
-    wait_until(lambda: heard)
+        (pid,) = connections(hall)
+        wait_until(lambda: not is_reading(hall, pid))
+        process.send(hall.target, "go")
+    wait_until(lambda: heard[-1:] and heard[-1].topic == "ws.leave")
+    assert len(heard) == 1 + 1 + 5 * MARK + 1
+    process.terminate(hall.target)

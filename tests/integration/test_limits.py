@@ -56,6 +56,13 @@ BREACHES = [
         {"max_rate": 2}, say(raw.text("x") * 3), (1008, "rate limited"), "rate_limited", id="rate"
     ),
     pytest.param(
+        {"max_rate": 2},
+        say(raw.frame(raw.PONG) * 3),
+        (1008, "rate limited"),
+        "rate_limited",
+        id="rate of control frames",
+    ),
+    pytest.param(
         {"idle_timeout": "60ms"}, say(), (1000, "idle timeout"), "idle_timeout", id="idle"
     ),
     pytest.param(
@@ -210,12 +217,11 @@ def test_rate_allows_a_burst_and_refills(node, relay_server, target):
         wait_until(lambda: len(target.payloads()) == 25)
 
 
-def test_rate_counts_messages_and_not_frames(node, relay_server, target):
-    """§8: pings and fragments are none."""
+def test_rate_counts_messages_and_not_their_fragments(node, relay_server, target):
+    """§8"""
     server = relay_server(relay_app(node, target, max_rate=2))
     with raw.RawClient(server.url) as client:
         client.upgrade()
-        client.send(raw.frame(raw.PING) * 20)
         client.send(raw.frame(raw.TEXT, b"x", first=0) + raw.frame(0, b"x", first=0) * 20)
         client.send(raw.frame(0, b"x"))
         assert target.wait_for("ws.message") == "x" * 22
