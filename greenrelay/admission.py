@@ -16,7 +16,7 @@ from greenrelay.config import EVENT_STREAM, RelayConfig, parse_relay_header
 from greenrelay.deflate import negotiate
 from greenrelay.dialect import FrameCache
 from greenrelay.errors import RefusedError
-from greenrelay.eventstream import STREAM_HEADERS
+from greenrelay.eventstream import STREAM_HEADERS, encode_event
 from greenrelay.handshake import (
     Headers,
     check_handshake,
@@ -25,6 +25,7 @@ from greenrelay.handshake import (
     upgrade_headers,
 )
 from greenrelay.hijack import adopt, can_take, discard_body, find_upgraded
+from greenrelay.jsontext import encode_json
 from greenrelay.message import Exit, MonitorRef
 from greenrelay.node import Node
 from greenrelay.origins import OriginPolicy, Verdict
@@ -34,7 +35,13 @@ from greenrelay.session import Session
 from greenrelay.sse import EventCache, EventStreamSession
 from greenrelay.websocket import WebSocketSession
 from greenrelay.wheel import TimerWheel
-from greenrelay.wire import CONNECTION_LOST, RETRY_AFTER_SECONDS, SSE_RELAY_HEADER
+from greenrelay.wire import (
+    CONNECTION_LOST,
+    RETRY_AFTER_SECONDS,
+    SHUTDOWN,
+    SSE_DONE,
+    SSE_RELAY_HEADER,
+)
 
 SWITCHING: Final = "101 Switching Protocols"
 OK: Final = "200 OK"
@@ -147,7 +154,12 @@ class Admission:
         self, environ: dict[str, Any], value: str, rule: Rule, headers: Headers
     ) -> tuple[Session, str, Callable[[Any], None]]:
         config = parse_relay_header(value, rule.limits, EVENT_STREAM)
-        verdict = self._check(environ, config, rule)
+        try:
+            verdict = self._check(environ, config, rule)
+        except RefusedError:
+            if not self._node.is_draining:
+                raise
+            raise _ended_stream(environ, config, rule, headers) from None
         if environ.get("REQUEST_METHOD") == "HEAD":
             theirs = tuple(stream_headers(environ, verdict, headers))
             raise RefusedError(OK, "", theirs, detail="HEAD has no body to stream")
@@ -230,6 +242,24 @@ def stream_headers(environ: dict[str, Any], verdict: Verdict, handler_headers: H
             ours.append(("Access-Control-Allow-Credentials", "true"))
     theirs.discard("vary")  # a list: what varies for us does so beside what varies for them
     return [(name, value) for name, value in ours if name.lower() not in theirs] + handlers
+
+
+def _ended_stream(
+    environ: dict[str, Any], config: RelayConfig, rule: Rule, headers: Headers
+) -> RefusedError:
+    """Return the answer of a server that is stopping: a stream that has ended already.
+
+    A browser's EventSource comes back after the end of a stream, and stays away for good after
+    any other status. Source: WHATWG HTML §9.2.3.
+
+    Raises:
+        RefusedError: the origin is foreign.
+    """
+    verdict = check_origin(environ, rule.origins)
+    reason = encode_json({"reason": SHUTDOWN}).decode()
+    event = encode_event(SSE_DONE, reason, retry=round(config.retry * 1000) or None)
+    theirs = tuple(stream_headers(environ, verdict, headers))
+    return RefusedError(OK, event.decode(), theirs, detail="the server is stopping")
 
 
 _ADVICE_501: Final = (

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import logging
 import os
-import signal
 import sys
 import traceback
 from typing import Any, NamedTuple, NoReturn
@@ -14,8 +13,9 @@ from typing import Any, NamedTuple, NoReturn
 import click
 import gevent
 from flask import Flask
-from werkzeug._reloader import run_with_reloader
+from gevent.event import AsyncResult
 
+from greenrelay import reloading
 from greenrelay.connect import ConnectError, connect
 from greenrelay.current import pin_node
 from greenrelay.doctor import examine
@@ -24,6 +24,7 @@ from greenrelay.errors import ConfigurationError
 from greenrelay.middleware import RelayMiddleware, find_middleware, find_node
 from greenrelay.routing import accept_upgrades
 from greenrelay.server import RelayServer
+from greenrelay.stopping import StopSignals
 from greenrelay.wire import DRAIN_SECONDS
 
 USAGE_ERROR = 2
@@ -110,7 +111,7 @@ def main(context: click.Context) -> None:
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
     help="What is logged to standard error.",
 )
-def serve(**given: Any) -> None:
+def serve(**given: Any) -> int:
     """Serve APP, a WSGI application as module:name (or module:factory())."""
     options = Options(**given)
     logging.basicConfig(
@@ -119,10 +120,18 @@ def serve(**given: Any) -> None:
         format="%(asctime)s %(levelname)s %(message)s",
     )
     _check(options)
-    if options.reload:
-        run_with_reloader(lambda: run(options), reloader_type="stat")
-    else:
-        run(options)
+    if not options.reload:
+        return run(options)
+    if not reloading.is_child():
+        return reloading.supervise()
+    watcher = reloading.Watcher()
+    try:
+        return run(options, watcher)
+    except SystemExit:
+        if reloading.is_first():
+            raise
+        watcher.wait()  # a mistake has been made, and told: it will be mended
+        return reloading.RELOAD
 
 
 def _check(options: Options) -> None:
@@ -178,27 +187,36 @@ def doctor(app: str) -> None:
     sys.exit(1 if any(finding.is_serious for finding in findings) else 0)
 
 
-def run(options: Options) -> None:
-    """Serve until a signal says otherwise; return when everything has ended in good order."""
+def run(options: Options, watcher: reloading.Watcher | None = None) -> int:
+    """Serve until a signal says otherwise, or a file changes; return the exit code.
+
+    By then everything has ended in good order.
+    """
     application = load_app(options.app)
     middleware = find_middleware(application)
     if options.routers is not None:
         _use_routers(middleware, options.routers)
+    seconds = options.drain_seconds
+    if seconds is None:
+        seconds = DRAIN_SECONDS if middleware is None else middleware.drain_seconds
+    node = find_node(application)
+    stopping: AsyncResult[int] = AsyncResult()
+    signals = StopSignals(node, seconds, lambda: stopping.set(0))
     server = start_server(options, application)
     scheme = "https" if options.certfile else "http"
     host = f"[{options.host}]" if ":" in options.host else options.host
     click.echo(f"greenrelay: listening on {scheme}://{host}:{server.server_port}", err=True)
-    stopping = gevent.event.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(number, _on_signal, stopping)
-    stopping.wait()
+    if watcher is not None:
+        watcher.watch(lambda: stopping.set(reloading.RELOAD))
+    code: int = stopping.get()  # type: ignore[assignment]  # it waits for ever
+    if code == reloading.RELOAD:
+        seconds = min(seconds, reloading.DRAIN_SECONDS)
     server.close()
-    seconds = options.drain_seconds
-    if seconds is None:
-        seconds = DRAIN_SECONDS if middleware is None else middleware.drain_seconds
     requests = gevent.spawn(server.stop, seconds)
-    drain(find_node(application), seconds)
+    drain(node, seconds)
     requests.join()
+    signals.close()
+    return code
 
 
 def start_server(options: Options, application: Any) -> RelayServer:
@@ -230,12 +248,6 @@ def _use_routers(middleware: RelayMiddleware | None, path: str) -> None:
         middleware.use_routers(path)
     except ConfigurationError as error:
         fail(str(error))
-
-
-def _on_signal(stopping: Any) -> None:
-    if stopping.is_set():
-        os._exit(1)  # asked twice: at once, whatever is still running
-    stopping.set()
 
 
 def load_app(text: str) -> Any:

@@ -32,7 +32,7 @@ from greenrelay.handshake import (
 )
 from greenrelay.head import bad_request, check_head, split_target
 from greenrelay.hijack import TAKE_KEY, Taken, has_closed, send_at_once, take_file
-from greenrelay.legacy import LegacyRefused, LegacyWebSocket
+from greenrelay.legacy import LegacyRefused, LegacyWebSocket, see_off
 from greenrelay.logs import escape, log_now, report_failure
 from greenrelay.middleware import find_rule
 from greenrelay.reading import MAX_REQUEST_LINE_BYTES, HeadReader
@@ -220,6 +220,12 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             super().run_application()
         finally:
             self.server.clients.pop(self.client_address, None)
+        if self.status is None and self.taken is None:
+            # It has answered by itself, on the socket, or not at all: no other request can follow.
+            self.close_connection = True
+            if self.websocket is not None:
+                self._orig_status = SWITCHING
+                see_off(self.socket)
 
     def _send_error_response_if_possible(self, error_code: int) -> None:
         if self.websocket is not None and self.headers_sent:

@@ -8,9 +8,13 @@ Origin, whole handshakes, close codes that are sent, and frames that don't inter
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import gevent
 import gevent.lock
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import (
@@ -35,7 +39,10 @@ from greenrelay.frames import (
     encode_frame,
     is_close_code,
 )
-from greenrelay.wire import CLOSE_NO_STATUS, CLOSE_NORMAL, READ_BYTES
+from greenrelay.hijack import has_closed
+from greenrelay.wire import CLOSE_NO_STATUS, CLOSE_NORMAL, CLOSE_TIMEOUT_SECONDS, READ_BYTES
+
+POLL_SECONDS = 0.02
 
 SHARE = 32
 """After so many frames a view looks whether it is the others' turn: a read can hold thousands,
@@ -187,3 +194,22 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
                 self.handler.socket.sendall(data)
         except OSError:
             raise LegacyClosed(MSG_SOCKET_DEAD) from None
+
+
+def see_off(sock: Any, seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
+    """Close the socket of a view that has taken it, and has returned.
+
+    Libraries like simple-websocket serve a duplicate of the socket, and a greenlet of theirs
+    still reads from it: what comes is left to that one, and the connection ends when the client
+    has closed it, or the time is up. Switches: yes.
+
+    Args:
+        sock: gevent's, ready to be closed by whoever owns it.
+        seconds: which a client has for closing its side.
+    """
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(OSError):  # the client was faster
+        sock.shutdown(socket.SHUT_WR)
+        while not has_closed(sock._sock) and time.monotonic() < deadline:
+            gevent.sleep(POLL_SECONDS)
+        sock.shutdown(socket.SHUT_RDWR)

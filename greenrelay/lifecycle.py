@@ -83,6 +83,7 @@ class Process:
         "node",
         "pid",
         "started_at",
+        "starter",
         "traps_links",
     )
 
@@ -111,6 +112,8 @@ class Process:
         """Refs of the monitors that this process holds."""
         self.node: Any = None
         """The node it lives on; set by the node."""
+        self.starter: PID | None = None
+        """Who has spawned it with a link, and has not unlinked it since; set by the node."""
         mailbox.owner = self.greenlet
         if turn is not None:
             mailbox.turn = turn

@@ -120,6 +120,14 @@ class RelayMiddleware:
         self.node = node
         self._admission = self._admit_on(node)
 
+    def note_workers(self, is_told: bool = False) -> None:
+        """Say once that the processes of several workers can't reach each other.
+
+        Args:
+            is_told: another worker says it.
+        """
+        self._mistakes.tell_workers(is_told)
+
     def use_routers(self, source: str | Sequence[Mapping[str, Any]]) -> None:
         """Replace the routers by those of a YAML file, or of such entries.
 
@@ -209,6 +217,8 @@ class RelayMiddleware:
                 self._admission.withdraw(session)
                 self._cancel_orphan(named_target(answer.relay[1]), started)
                 raise
+            if environ.get("wsgi.multiprocess"):
+                self.note_workers()
             connect(taken.sock)
             _begin(session, taken)
             if taken.must_stop:
@@ -254,8 +264,8 @@ def refuse(
     elif refusal.status[:3] in ("426", "501") and is_test_client(environ):
         refusal = _explain_testing(refusal, environ)
     body, headers = refusal_body(refusal), refusal_headers(refusal)
-    if not refusal.body:  # the HEAD of an event stream, whose own headers are all there
-        headers = list(refusal.headers)
+    if refusal.status.startswith("2"):  # an event stream that ends at once, with its own headers
+        body, headers = refusal.body.encode(), list(refusal.headers)
     start_response(refusal.status, headers)
     return () if environ.get("REQUEST_METHOD") == "HEAD" else (body,)
 

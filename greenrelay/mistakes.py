@@ -36,6 +36,7 @@ class Mistakes:
         self._clock = clock
         self._told: dict[str, float] = {}
         self._has_looked = False
+        self._has_told_workers = False
 
     def tell_refusal(self, path: str | None, refusal: RefusedError) -> None:
         """Log that a relay was refused.
@@ -65,6 +66,22 @@ class Mistakes:
             "database or a service stops every connection; start with `from gevent import monkey; "
             "monkey.patch_all()` before any other import, or run the app with greenrelay serve",
         )
+
+    def tell_workers(self, is_told: bool) -> None:
+        """Tell once what several workers mean.
+
+        Args:
+            is_told: somebody else does.
+        """
+        if not (self._has_told_workers or is_told):
+            log_now(
+                log,
+                logging.WARNING,
+                "this server has several workers, and each is a node by itself: a process, name "
+                "or group of one is unknown in the others, so that a room is split. Nodes can't "
+                "be joined in this version: run one worker, as gunicorn -w 1 does",
+            )
+        self._has_told_workers = True
 
     def _is_due(self, kind: str) -> bool:
         now = self._clock()

@@ -219,6 +219,7 @@ class Node:
             turn,
         )
         process.node = self
+        process.starter = None if link is None else link.pid
         self.add(process)
         if name is not None:
             self.registry.register(name, process.pid)

@@ -5,27 +5,30 @@
 Which children are started anew when one has ended is one table (`_AFFECTED`). Too many
 restarts in too short a time, and the supervisor gives up: it ends its children in
 reverse order and itself with reason `shutdown`, for its own supervisor to deal with.
+It ends with the process that has started and linked it, and with nobody else.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
-from greenrelay.current import current_node
+from greenrelay.current import current_node, require_process
 from greenrelay.entity import resolve_target
 from greenrelay.lifecycle import ProcessExit
 from greenrelay.logs import log_now
-from greenrelay.message import Cancel, Event, Exit, LinkDown
-from greenrelay.messaging import events, select
+from greenrelay.message import Cancel, Event, Exit, LinkDown, Message
+from greenrelay.messaging import events, inbox, select
 from greenrelay.pid import PID
-from greenrelay.spawning import cancel, spawn, terminate
+from greenrelay.registry import check_name
+from greenrelay.spawning import cancel, info, spawn, terminate
 from greenrelay.watching import monitor, trap_links, unlink, unmonitor
-from greenrelay.wire import CANCELLED, NORMAL, SHUTDOWN
+from greenrelay.wire import CANCELLED, NOPROC, NORMAL, SHUTDOWN
 
 log = logging.getLogger("greenrelay.supervisor")
 
@@ -58,7 +61,11 @@ class Child:
             waits for that one's end: a singleton.
         restart: `permanent`: always; `transient`: unless it ended normally or was asked to;
             `temporary`: never.
-        shutdown: seconds to end in good order, before it is terminated.
+        shutdown: seconds to end in good order, before it is terminated. 0 terminates it at
+            once; `None` is no limit, which a child that is itself a supervisor should have.
+
+    Raises:
+        ValueError, TypeError: one of them is none.
     """
 
     target: Callable[..., Any] | str
@@ -66,10 +73,16 @@ class Child:
     kwargs: dict[str, Any] = field(default_factory=dict)
     name: str | None = None
     restart: str = "permanent"
-    shutdown: float = 5.0
+    shutdown: float | None = 5.0
 
     def __post_init__(self) -> None:
         resolve_target(self.target)
+        if self.name is not None:
+            check_name(self.name)
+        if self.shutdown is not None and not _is_number(self.shutdown):
+            raise ValueError(
+                f"shutdown is seconds, 0 or more, or None for no limit, got {self.shutdown!r}"
+            )
         if self.restart not in RESTARTS:
             raise ValueError(f"restart is one of {', '.join(RESTARTS)}, got {self.restart!r}")
 
@@ -98,7 +111,7 @@ class Supervisor:
 
     Args:
         children: callables, `"package.module:function"` texts, or `Child`ren, in the order
-            in which they are started.
+            in which they are started. A supervisor among them has no limit for its end.
         strategy: when one child has ended, `one_for_one` starts that one again,
             `one_for_all` all of them, `rest_for_one` it and those after it.
         max_restarts: so many restarts …
@@ -107,6 +120,8 @@ class Supervisor:
     Raises:
         ValueError, TypeError: a child or the strategy is none.
     """
+
+    kill_seconds = KILL_SECONDS
 
     def __init__(
         self,
@@ -119,9 +134,18 @@ class Supervisor:
             raise ValueError(f"strategy is one of {', '.join(_AFFECTED)}, got {strategy!r}")
         if isinstance(children, (str, Child)) or callable(children):
             raise TypeError(f"Supervisor() takes a list of children: [{children}]")
-        self.children = tuple(
-            child if isinstance(child, Child) else Child(child) for child in children
-        )
+        if not (
+            isinstance(max_restarts, int) and max_restarts >= 0 and _is_number(within, least=1e-9)
+        ):
+            raise ValueError(
+                "a supervisor takes max_restarts, 0 or more, within seconds, more than 0, "
+                f"got {max_restarts!r} and {within!r}"
+            )
+        self.children = tuple(_as_child(child) for child in children)
+        names = [child.name for child in self.children if child.name is not None]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two children have the name {name!r}; one would never start")
         self.strategy = strategy
         self.max_restarts = max_restarts
         self.within = within
@@ -131,7 +155,8 @@ class Supervisor:
 
         Args:
             name: registered for the supervisor.
-            link: link it with the calling process.
+            link: link it with the calling process: it ends when that one does, whatever
+                the reason.
         """
         return spawn(self, name=name, link=link)
 
@@ -145,6 +170,9 @@ class _Supervision:
 
     def __init__(self, plan: Supervisor) -> None:
         self._plan = plan
+        self._process = require_process("Supervisor()()")
+        self._starter: PID | None = self._process.starter
+        self._has_warned = False
         self._running = [_Running(child) for child in plan.children]
         self._restarts: deque[float] = deque()
         self._events = events()
@@ -154,6 +182,8 @@ class _Supervision:
     def run(self) -> NoReturn:
         """Start the children, and deal with what happens; ends by `ProcessExit` only."""
         trap_links()
+        if self._starter is not None:
+            monitor(self._starter)
         try:
             while True:
                 self._start_due()
@@ -190,19 +220,39 @@ class _Supervision:
             return self._later.popleft()
         due = [running.due for running in self._running if running.due is not None]
         timeout = max(0.0, min(due) - time.monotonic()) if due else None
-        taken = select(self._events, timeout=timeout)
-        return None if taken is None else taken[1]
+        taken = select(self._events, inbox(), timeout=timeout)
+        if taken is None:
+            return None
+        item: Event | Message = taken[1]
+        if not isinstance(item, Message):
+            return item
+        if not self._has_warned:
+            self._has_warned = True
+            log_now(log, logging.WARNING,
+                "supervisor %s drops %r from %s, and whatever else is sent to it: send to its "
+                "children, by their names", self._process.pid, item.topic, item.sender,
+            )  # fmt: skip
+        return None
 
     # -- what happens --------------------------------------------------------------
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Cancel):
             raise ProcessExit(SHUTDOWN)
+        if event.sender == self._starter:
+            self._on_starter_exit(event)
         if isinstance(event, LinkDown):
-            raise ProcessExit(event.reason)  # whoever started the supervisor has died
+            return  # of somebody who has linked himself: only its starter takes it along
         index = self._index(event.sender)
         if index is not None:
             self._on_child_exit(index, event)
+
+    def _on_starter_exit(self, event: Exit | LinkDown) -> None:
+        self._starter = None
+        if self._process.starter is None:
+            return  # it has unlinked itself
+        # Had it failed before the supervisor's first step, the link would have taken it along.
+        raise ProcessExit(NORMAL if event.reason == NOPROC else event.reason)
 
     def _index(self, pid: PID) -> int | None:
         for index, running in enumerate(self._running):
@@ -263,19 +313,33 @@ class _Supervision:
             elif pid is not None:
                 unmonitor(pid)
 
-    def _stop(self, pid: PID, seconds: float) -> None:
-        cancel(pid, SHUTDOWN)
-        if not self._has_ended(pid, seconds):
-            log_now(log, logging.WARNING, "%s did not end in %g s, terminating it", pid, seconds)
+    def _stop(self, pid: PID, seconds: float | None) -> None:
+        if seconds != 0:
+            cancel(pid, SHUTDOWN)
+        if seconds == 0 or not self._has_ended(pid, seconds):
+            if seconds:
+                log_now(
+                    log,
+                    logging.WARNING,
+                    "%s did not end in %g s, in %s; terminating it",
+                    *_where(pid, seconds),
+                )
             terminate(pid)
-            self._has_ended(pid, KILL_SECONDS)
+            if not self._has_ended(pid, self._plan.kill_seconds):
+                log_now(
+                    log,
+                    logging.WARNING,
+                    "%s swallows its end, in %s; it is left alone",
+                    *_where(pid),
+                )
         self._forget(pid)
 
-    def _has_ended(self, pid: PID, seconds: float) -> bool:
+    def _has_ended(self, pid: PID, seconds: float | None) -> bool:
         """Wait for a child's Exit; what else happens is kept for later."""
-        deadline = time.monotonic() + seconds
+        deadline = None if seconds is None else time.monotonic() + seconds
         while not any(_is_end(event, pid) for event in self._later):
-            taken = select(self._events, timeout=max(0.0, deadline - time.monotonic()))
+            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
+            taken = select(self._events, timeout=timeout)
             if taken is None:
                 return False
             self._later.append(taken[1])
@@ -286,6 +350,22 @@ class _Supervision:
         unlink(pid)
         unmonitor(pid)
         self._later = deque(event for event in self._later if not _is_end(event, pid))
+
+
+def _as_child(child: Callable[..., Any] | str | Child) -> Child:
+    if isinstance(child, Child):
+        return child
+    return Child(child, shutdown=None) if isinstance(child, Supervisor) else Child(child)
+
+
+def _is_number(value: object, least: float = 0.0) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= least  # type: ignore[arg-type,operator]
+
+
+def _where(pid: PID, *between: object) -> tuple[object, ...]:
+    """Return a process, and the function in which it is just now."""
+    return (pid, *between, (info(pid) or {}).get("function", "?"))
 
 
 def _is_end(event: Event, pid: PID) -> bool:

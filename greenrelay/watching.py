@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from greenrelay.current import require_process
+from greenrelay.lifecycle import Process
 from greenrelay.message import Exit, LinkDown, MonitorRef
 from greenrelay.node import Node
 
@@ -72,6 +73,9 @@ def unlink(pid: str) -> None:
     node: Node = process.node
     other = node.resolve(pid)
     node.topology.unlink(process.pid, other)
+    peer = node.find(other)
+    if isinstance(peer, Process) and peer.starter == process.pid:
+        peer.starter = None
     process.mailbox.discard(lambda event: isinstance(event, LinkDown) and event.sender == other)
 
 

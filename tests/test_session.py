@@ -518,7 +518,7 @@ def test_repr_names_pid_and_state(connect):
 
 
 def test_bug_on_a_timer_ends_that_connection_and_is_told(connect, clock, watcher, caplog):
-    """Whatever fails in the hub, nobody else is touched, and nothing lives on without its timers."""
+    """Whatever fails in the hub, nobody else is touched, and nothing loses its timers."""
     broken, other = connect(heartbeat_interval="1s"), connect(heartbeat_interval="1s")
     broken.node.monitor(watcher, broken.pid)
     broken.heartbeat_due = "a bug"

@@ -148,7 +148,9 @@ def test_child_that_will_not_end_is_terminated(node, observer, caplog):
     process.cancel(pid)
     assert observer.wait_for(pid).reason == "shutdown"
     assert observer.wait_for(sleeper).reason == "killed"
-    assert caplog.messages == [f"{sleeper} did not end in 0.02 s, terminating it"]
+    assert caplog.messages == [
+        f"{sleeper} did not end in 0.02 s, in tests.behaviours:sleep; terminating it"
+    ]
 
 
 # -- strategies --------------------------------------------------------------------------

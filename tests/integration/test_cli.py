@@ -3,13 +3,13 @@
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import gevent
 import gevent.ssl
 import pytest
+from gevent import subprocess  # its loop reaps children: the other's exit codes would be 0
 
 from greenrelay.testing import UpgradeRefused, WebSocketClient, wait_until
 from tests.integration import raw
@@ -267,7 +267,7 @@ def test_second_signal_ends_it_at_once(serve):
         served.signal()
         assert ws.wait_closed().code == 1012
         served.signal()
-        assert served.wait() == 1
+        assert served.wait() == -signal.SIGTERM
 
 
 # -- what the caller can mend --------------------------------------------------

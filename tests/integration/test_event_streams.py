@@ -581,14 +581,18 @@ def test_foreign_origin_is_refused_and_its_target_cancelled(node, any_server, re
     wait_until(lambda: not leaks(node))
 
 
-def test_stopping_server_refuses(node, any_server):
-    """§9"""
-    server = any_server(stream_app(node))
+@pytest.mark.parametrize(("retry", "line"), [({}, b""), ({"retry": "2s"}, b"retry: 2000\n")])
+def test_stopping_server_answers_with_a_stream_that_has_ended(node, any_server, retry, line):
+    """§9, §3.2: after any other answer a browser would stay away for good."""
+    server = any_server(stream_app(node, **retry))
     node.is_draining = True
-    with pytest.raises(UpgradeRefused) as refused:
-        server.connect_sse("/sse")
-    assert refused.value.status == 503
-    assert "Retry-After" in refused.value.headers
+    with raw.RawClient(server.url) as client:
+        client.send(raw.head("GET /sse HTTP/1.1", upgrade=None, connection=None))
+        answer = client.read_answer()
+        assert client.read_rest() == b""
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
+    assert answer.body == b"event: done\n" + line + b'data: {"reason":"shutdown"}\n\n'
+    wait_until(lambda: not leaks(node))
 
 
 def test_server_whose_sockets_stay_its_own_is_refused(node):

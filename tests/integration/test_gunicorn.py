@@ -4,7 +4,6 @@ import os
 import re
 import resource
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ import gevent
 import gevent.event
 import gevent.ssl
 import pytest
+from gevent import subprocess  # its loop reaps children: the other's exit codes would be 0
 
 from greenrelay.gunicorn import worker_exit
 from greenrelay.testing import WebSocketClient, wait_until
