@@ -154,7 +154,7 @@ def test_several_workers_are_told_once_what_that_means(gunicorn):
 
 def test_several_workers_without_our_hooks_say_so_at_the_first_relay(gunicorn):
     """§10.3"""
-    served = gunicorn("-k", "gevent", "--workers", "2")
+    served = gunicorn("-k", "gevent", "--workers", "2", "--graceful-timeout", "1")
     served.url  # noqa: B018  # waits
     assert TOLD not in served.text
     for _ in range(5):
