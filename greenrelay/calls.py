@@ -8,9 +8,8 @@ view can call as well as a process.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-import gevent
 from gevent.event import AsyncResult
 
 from greenrelay.entity import check_topic
@@ -20,6 +19,13 @@ from greenrelay.node import Node
 from greenrelay.pid import PID
 
 HOST_CALL = "call"
+
+
+class _Down(NamedTuple):
+    """What a call comes to whose callee has ended."""
+
+    pid: PID
+    reason: str
 
 
 class Call:
@@ -41,17 +47,16 @@ class Call:
             ProcessDown: the callee ended before it replied.
             CallTimeout: it took longer than `timeout` seconds.
         """
-        timer = gevent.Timeout.start_new(timeout)
-        try:
-            return self._result.get()
-        except gevent.Timeout as expired:
-            if expired is not timer:
-                raise  # the caller's own
+        # Neither get() nor a Timeout of ours: what they raise would hold this frame, which holds it.
+        self._result.wait(timeout)
+        if not self._result.ready():
             raise CallTimeout(
                 f"no reply from {what} in {timeout} s; call(…, timeout=…) waits longer"
-            ) from None
-        finally:
-            timer.close()
+            )
+        outcome = self._result.value
+        if isinstance(outcome, _Down):
+            raise ProcessDown(outcome.pid, outcome.reason)
+        return outcome
 
     def deliver(self, message: Message) -> bool:
         """Take the reply; a second one is too late."""
@@ -63,7 +68,7 @@ class Call:
     def on_exit(self, exit: Exit) -> None:
         """Take the news that the callee has ended; a reply that came before counts."""
         if not self._result.ready():
-            self._result.set_exception(ProcessDown(exit.sender, exit.reason))
+            self._result.set(_Down(exit.sender, exit.reason))
 
     @property
     def is_full(self) -> bool:
@@ -91,7 +96,7 @@ class Call:
     def kill(self, reason: str) -> None:
         """Give up."""
         if not self._result.ready():
-            self._result.set_exception(ProcessDown(self.pid, reason))
+            self._result.set(_Down(self.pid, reason))
 
     def info(self) -> dict[str, Any]:
         """Return nothing of interest."""

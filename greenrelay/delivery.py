@@ -49,8 +49,6 @@ class Frames(Protocol):
     """What it was made of."""
     bad: Message | None
     """The last message that could not be encoded."""
-    blamed: Message | None
-    """The last message that was complained of."""
 
 
 class Recipient(Member):
@@ -135,8 +133,8 @@ class Recipient(Member):
 
     def blame(self, message: Message, fault: str) -> None:
         """Tell in the log what is wrong with a message: once, however many receive it."""
-        if message is not self.frames.blamed:
-            self.frames.blamed = message
+        if message is not self.node.blamed:
+            self.node.blamed = message
             about = self.pid, message.topic, message.sender, fault
             log_soon(self.LOG, logging.ERROR, "%s: bad %.80s from %s: %.300s", *about)
 

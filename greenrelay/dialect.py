@@ -36,7 +36,6 @@ class FrameCache:
         "_kind",
         "_topic",
         "bad",
-        "blamed",
         "frame",
         "message",
     )
@@ -48,8 +47,6 @@ class FrameCache:
         """The message it was made of."""
         self.bad: Message | None = None
         """The last message that no frame can be made of."""
-        self.blamed: Message | None = None
-        """The last message that was complained of."""
         # What it was made of, if that can't have changed; and as what: one of the two.
         self._data: object = _NOTHING
         self._topic: object = _NOTHING

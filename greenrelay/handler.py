@@ -75,9 +75,14 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     def handle(self) -> None:
         """Serve the client until it or the server has enough."""
         send_at_once(self.socket)
-        self._heads = HeadReader(self.rfile, self.server)
-        with contextlib.suppress(OSError):  # it went away in the middle of an answer
-            super().handle()
+        rfile = self.rfile
+        self._heads = HeadReader(rfile, self.server)
+        try:
+            with contextlib.suppress(OSError):  # it went away in the middle of an answer
+                super().handle()
+        finally:
+            if self.taken is None:  # now, not when the collector comes by: the loop may be gone
+                rfile.close()
 
     def handle_one_request(self) -> Any:
         """Read and check a head, then let pywsgi do the rest."""

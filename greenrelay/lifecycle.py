@@ -161,6 +161,7 @@ class Process:
             return
         if self.mailbox.doom is None:
             self.mailbox.condemn(ProcessExit(reason))
+            self.node.release(self.pid)
         self.mailbox.has_met_doom = False
         self.greenlet.divert(self._wake_condemned)
         gevent.get_hub().loop.run_callback(self._throw)

@@ -76,6 +76,8 @@ class Node:
         """Whether the server is stopping: new relays are refused."""
         self.lingering: set[Any] = set()
         """Connections that have ended for everybody, and whose last bytes are on their way."""
+        self.blamed: Message | None = None
+        """The last message that a connection has complained of: once, however many receive it."""
         self._random = random
         self._numbers = itertools.count(1)
         self._clear()
@@ -156,14 +158,18 @@ class Node:
     def __iter__(self) -> Iterator[Entity]:
         return iter(list(self._entities.values()))
 
+    def release(self, pid: PID) -> None:
+        """Free the names and groups of a process that is as good as dead."""
+        self.registry.remove(pid)
+        self.groups.remove(pid)
+
     def end(self, entity: Entity, exit: Exit) -> None:
         """Take an entity out and tell everyone who watches it."""
         pid = entity.pid
         if self._entities.pop(pid, None) is None:
             return
         self._timers.remove(pid)
-        self.registry.remove(pid)
-        self.groups.remove(pid)
+        self.release(pid)
         watchers, linked = self.topology.remove(pid)
         for ref, watcher in watchers.items():
             watcher.on_exit(

@@ -340,4 +340,7 @@ class SelectiveReceive:
             self.condemn(end)
             self.owner.process.give_up()
             gevent.sleep(REFUSAL_SECONDS)
-        raise end
+        try:
+            raise end
+        finally:
+            del end  # its traceback holds this frame

@@ -47,7 +47,7 @@ _HARD_TIMEOUT: Final = Goodbye(HARD_TIMEOUT, CLOSE_NORMAL, "hard timeout")
 class EventCache:
     """The last event made, so that a broadcast is encoded once for all streams."""
 
-    __slots__ = ("bad", "blamed", "frame", "message")
+    __slots__ = ("bad", "frame", "message")
 
     def __init__(self) -> None:
         self.frame = b""
@@ -56,8 +56,6 @@ class EventCache:
         """The message it was made of."""
         self.bad: Message | None = None
         """The last message that can't be one."""
-        self.blamed: Message | None = None
-        """The last message that was complained of."""
 
     def encode(self, message: Message) -> bytes:
         """Return the event that a message becomes.

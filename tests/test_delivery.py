@@ -80,6 +80,15 @@ def test_next_message_is_encoded_again(node, crowd, caplog):
     assert all(session.transport.written.count(b"good") == 1 for session in crowd)
 
 
+def test_bad_payload_for_both_relays_is_one_line(node, caplog):
+    """§3.4, §5.3: the mistake is one, however many ways there are to encode it."""
+    streams = [fake_event_stream(node, Box(node).pid, message_topic="*") for _ in range(3)]
+    sockets = [fake_websocket(node, Box(node).pid) for _ in range(3)]
+    assert process.broadcast([each.pid for each in (*streams, *sockets)], "news", {1, 2}) == 6
+    wait_until(lambda: errors(caplog))
+    assert len(errors(caplog)) == 1
+
+
 @pytest.mark.parametrize("topic", ["ws.close", "sse.close"])
 def test_goodbye_that_is_none_is_one_line(crowd, caplog, topic):
     """§3.5"""

@@ -1,5 +1,6 @@
 """The life of a process: every way to end, and that it ends once (§2.5, §2.6)."""
 
+import contextlib
 import gc
 import logging
 import sys
@@ -11,6 +12,7 @@ import gevent.socket
 import pytest
 
 from greenrelay import process
+from greenrelay.errors import CallTimeout, ProcessDown
 from greenrelay.testing import leaks, wait_until
 from tests.behaviours import crash, idle, sleep
 
@@ -321,6 +323,7 @@ def test_killed_process_is_not_alive_at_once(node, observer, function):
     assert not process.is_alive(pid)
     assert not process.is_alive("name")
     assert process.send(pid, "too late") is False
+    assert process.registry.lookup("name") is None
     assert observer.wait_for(pid).reason == "killed"
 
 
@@ -357,6 +360,39 @@ def test_nothing_of_a_process_waits_for_the_collector(node, caplog, function, ha
         wait_until(lambda: node.find(pid) is None)
         gevent.sleep(0)
         assert [ref() for ref in left] == [None, None]
+    finally:
+        gc.enable()
+
+
+def ask(callee, treasure, timeout):
+    with contextlib.suppress(CallTimeout, ProcessDown):
+        process.call(callee, "ask", treasure, timeout=timeout)
+
+
+QUIET_ENDS = [
+    pytest.param(lambda treasure, callee: process.inbox().receive(), id="cancelled in receive"),
+    pytest.param(lambda treasure, callee: idle(), id="cancelled in a loop"),
+    pytest.param(lambda treasure, callee: process.select(process.inbox()), id="in select"),
+    pytest.param(lambda treasure, callee: ask(callee, treasure, 0.001), id="call took too long"),
+    pytest.param(lambda treasure, callee: ask(callee, treasure, None), id="callee is down"),
+]
+
+
+@pytest.mark.parametrize("function", QUIET_ENDS)
+def test_nothing_of_a_process_that_goes_quietly_waits_for_the_collector(node, function):
+    """A thousand of them end in a drain."""
+    treasure, callee = Treasure(), node.spawn(lambda: process.inbox().receive().topic)
+    node.send_after(0.02, callee, "go away")
+    left = weakref.ref(treasure)
+    gc.disable()
+    try:
+        pid = node.spawn(function, (treasure, callee))
+        gevent.sleep(0.005)
+        del treasure
+        node.cancel(pid)
+        wait_until(lambda: not len(node))
+        gevent.sleep(0)
+        assert left() is None
     finally:
         gc.enable()
 

@@ -70,6 +70,17 @@ def test_taken_name_spawns_nothing(node):
     assert len(node) == 1
 
 
+def test_name_is_free_as_soon_as_its_holder_is_terminated(node):
+    """§2.8: who is not alive is nobody's room any more."""
+    first = process.spawn(idle, name="room")
+    process.group("rooms").join(first)
+    process.terminate(first)
+    second = process.spawn(idle, name="room")
+    assert second != first
+    assert process.group("rooms").members() == []
+    assert process.send("room", "hello") is True
+
+
 def test_name_is_free_again_after_the_end(node):
     """§2"""
     first = process.spawn(idle, name="room")
@@ -78,10 +89,10 @@ def test_name_is_free_again_after_the_end(node):
     assert process.spawn(idle, name="room") != first
 
 
-def test_name_of_a_process_that_is_ending_is_still_its_own(node):
+def test_name_of_a_process_that_is_asked_to_end_is_still_its_own(node):
     """§2: decided by the table; its PID is given, and a monitor tells the rest."""
     pid = process.spawn(idle, name="room")
-    process.terminate(pid)
+    process.cancel(pid)
     assert process.spawn(idle, name="room") == pid
 
 

@@ -80,7 +80,11 @@ class World:
         if actor.traps:
             actor.events.append(("pid.link.down", other.pid, reason, None))
         elif actor.doom is None:
-            actor.doom = reason
+            self.condemn(actor, reason)
+
+    def condemn(self, actor, reason):
+        actor.doom = reason
+        actor.names, actor.groups = set(), set()
 
     def add_link(self, actor, other):
         if other.ended:
@@ -237,7 +241,7 @@ class World:
 
     def kill(self, actor, other, pause, word):
         if not other.ended and other.doom is None:
-            other.doom = "killed"
+            self.condemn(other, "killed")
         assert process.terminate(other.pid) == (not other.ended)
 
     def cancel(self, actor, other, pause, word):
