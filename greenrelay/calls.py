@@ -47,7 +47,7 @@ class Call:
             ProcessDown: the callee ended before it replied.
             CallTimeout: it took longer than `timeout` seconds.
         """
-        # Neither get() nor a Timeout of ours: what they raise would hold this frame, which holds it.
+        # Not get(), and no Timeout of ours: what they raise would hold this frame, which holds it.
         self._result.wait(timeout)
         if not self._result.ready():
             raise CallTimeout(

@@ -8,10 +8,11 @@ anywhere else          nobody, on the interpreter's own node; in a test, on its 
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from greenlet import getcurrent
 
@@ -61,8 +62,8 @@ class _Interpreter:
     def __init__(self) -> None:
         self.node: Node | None = None
         self.is_pinned = False
-        self.apps: WeakSet[Any] = WeakSet()
-        """Those that share the node because nobody said otherwise."""
+        self.apps: WeakKeyDictionary[Any, tuple[Node, bool]] = WeakKeyDictionary()
+        """Each app's node, and whether somebody chose it."""
         self.has_told = False
         self.made: WeakSet[Node] = WeakSet()
         """Its node, and those that have been it."""
@@ -147,18 +148,29 @@ def default_node(name: str | None = None) -> Node:
     return fresh
 
 
-def share_node(app: Any) -> list[Any]:
-    """Enter an app that lives on the interpreter's node for want of another.
+def share_node(app: Any, node: Node, is_chosen: bool) -> list[Any]:
+    """Enter an app that lives on a node.
+
+    Args:
+        is_chosen: whether somebody said so; else it is the interpreter's for want of another.
 
     Returns:
-        The apps that do so already, the first time there are any; else none.
+        The apps that live there already, unless it was chosen for all of them; once.
     """
-    others = [other for other in _interpreter.apps if other is not app]
-    _interpreter.apps.add(app)
+    others = _others_on(node, is_chosen)
+    _interpreter.apps[app] = (node, is_chosen)
     if not others or _interpreter.has_told:
         return []
-    _interpreter.has_told = True
+    del others
+    gc.collect()  # an app of an earlier test, say, has not been one for long
+    others = [other for other in _others_on(node, is_chosen) if other is not app]
+    _interpreter.has_told = bool(others)
     return others
+
+
+def _others_on(node: Node, is_chosen: bool) -> list[Any]:
+    apps = _interpreter.apps.items()
+    return [app for app, (where, chosen) in apps if where is node and not (chosen and is_chosen)]
 
 
 def pin_node(name: str) -> Node:
@@ -199,6 +211,7 @@ def fresh_interpreter() -> Iterator[Callable[[Node], None]]:
     """
     kept = vars(_interpreter).copy()
     fresh = {**vars(_Interpreter()), "made": kept["made"], "older": kept["node"]}
+    fresh["has_told"] = True  # each of the test's servers has a node of its own
     vars(_interpreter).update(fresh)
 
     def mean(node: Node) -> None:

@@ -105,8 +105,8 @@ class GreenRelay:
         for error, handle in ((ClientGone, _end_view), (ConfigurationError, _report)):
             if error not in app.error_handler_spec[None][None]:
                 app.register_error_handler(error, handle)
-        if self._node is None and settings["GREENRELAY_NODE"] is None:
-            _tell_sharing(app)
+        is_chosen = self._node is not None or settings["GREENRELAY_NODE"] is not None
+        _tell_sharing(app, share_node(app, node, is_chosen))
         app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's documentation does
 
     @property
@@ -202,9 +202,8 @@ class GreenRelay:
         return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
 
 
-def _tell_sharing(app: Flask) -> None:
-    """Tell, once, of two apps on one node that nobody has chosen for both."""
-    others = share_node(app)
+def _tell_sharing(app: Flask, others: list[Flask]) -> None:
+    """Tell of apps on one node that nobody has chosen for all of them."""
     if others:
         log_now(
             log,

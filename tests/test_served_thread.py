@@ -149,6 +149,14 @@ def test_what_a_view_may_call_a_test_may_too(relay_server, options):
 # -- nodes of their own ----------------------------------------------------------------------
 
 
+def test_two_servers_of_a_test_are_not_said_to_share_a_node(relay_server, caplog):
+    """§2.11, §10.6: each of them has its own."""
+    apps = [Flask(name) for name in "ab"]
+    first, second = (relay_server((GreenRelay(app), app)[1]) for app in apps)
+    assert first.node is not second.node
+    assert not [record for record in caplog.records if "share one node" in record.getMessage()]
+
+
 def test_two_servers_of_a_test_do_not_share_a_named_process(relay_server):
     """§2.11."""
     first, second = relay_server(make_app()), relay_server(make_app())
