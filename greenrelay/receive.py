@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 import gevent
-from gevent.queue import Empty, Queue
+from gevent.queue import Empty, UnboundQueue
 from greenlet import getcurrent
 
 from greenrelay.channel import Channel, ChannelClosed
@@ -61,7 +61,8 @@ class SelectiveReceive:
     )
 
     def __init__(self, rotation: Rotation | None = None) -> None:
-        self._queue: Any = Queue()
+        # A Queue that keeps no list of those who wait to put: nobody ever does, 0.9 KB a process.
+        self._queue: Any = UnboundQueue()
         # Its deque. Whoever takes what is there, or adds while nobody waits, needs no more.
         self._arrived: deque[Any] = self._queue.queue
         self._rotation = Rotation() if rotation is None else rotation
