@@ -3,7 +3,8 @@
 A request head has a deadline and a size, and is checked before pywsgi parses it; a
 body's fault ends the connection, whatever the app makes of it; a client that resets
 costs one line of log at most, one that reads nothing is given up; a relay takes the
-socket from here, and `wsgi.websocket` is there for views that use it.
+socket from here, and `wsgi.websocket` is there for views that use it. What would go out by
+mistake does not: a relay's header, or HTTP behind somebody else's upgrade.
 """
 
 from __future__ import annotations
@@ -32,19 +33,25 @@ from greenrelay.handshake import (
 )
 from greenrelay.head import bad_request, check_head, split_target
 from greenrelay.hijack import TAKE_KEY, Taken, has_closed, send_at_once, take_file
-from greenrelay.legacy import LegacyRefused, LegacyWebSocket, see_off
+from greenrelay.legacy import LegacyRefused, LegacyWebSocket, count_written, see_off
 from greenrelay.logs import escape, log_now, report_failure
 from greenrelay.middleware import find_rule
 from greenrelay.reading import MAX_REQUEST_LINE_BYTES, HeadReader
 from greenrelay.routers import Rule
 from greenrelay.tls import say_goodbye
-from greenrelay.wire import CLOSE_INTERNAL_ERROR
+from greenrelay.wire import (
+    CLOSE_INTERNAL_ERROR,
+    CLOSE_TIMEOUT_SECONDS,
+    SSE_RELAY_HEADER,
+    WS_RELAY_HEADER,
+)
 
 log = logging.getLogger("greenrelay.server")
 
 LINGER_SECONDS = 1.0
 """How long a refused client may go on sending, so that it reads why before a reset."""
 READ_BYTES = 64 * 1024
+_RELAY_HEADERS = {name.lower().encode(): name for name in (WS_RELAY_HEADER, SSE_RELAY_HEADER)}
 _QUIETLY: Any = False
 """As a `gevent.Timeout`'s exception: leave the block, raise nothing."""
 
@@ -65,6 +72,10 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     _lines: list[bytes]
     _is_lost = False
     _target_host = ""
+    _is_answered = False
+    """Whether what the app still writes is dropped: the client has got another answer."""
+    _written: int | None = None
+    """Bytes on the connection before the view of an upgrade request."""
     body: RequestBody | None = None
     """The request's; `None` where the socket is the app's to read, behind a handshake."""
     websocket: LegacyWebSocket | None = None
@@ -161,7 +172,9 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         if self._target_host:
             environ["HTTP_HOST"] = self._target_host  # RFC 9112 §3.2.2: the other is ignored
         self.websocket = None
+        self._is_answered = False
         if is_upgrade(environ):
+            self._written = count_written(self.socket)
             environ["wsgi.websocket"] = self._legacy_websocket(environ)
             environ["wsgi.websocket_version"] = environ.get("HTTP_SEC_WEBSOCKET_VERSION")
         else:
@@ -226,14 +239,26 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         finally:
             self.server.clients.pop(self.client_address, None)
         if self.status is None and self.taken is None:
-            # It has answered by itself, on the socket, or not at all: no other request can follow.
-            self.close_connection = True
-            if self.websocket is not None:
-                self._orig_status = SWITCHING
-                see_off(self.socket)
+            self._see_off()
+
+    def _see_off(self, seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
+        # It has answered by itself, on the socket, or not at all: no other request can follow.
+        self.close_connection = True
+        if self.websocket is not None:
+            self._orig_status = SWITCHING
+            see_off(self.socket, seconds)
+
+    def _has_foreign_bytes(self) -> bool:
+        """Tell whether a view has sent on a duplicate of an upgrade request's socket."""
+        if self.websocket is None or self.headers_sent or self.taken is not None:
+            return False
+        written = count_written(self.socket)
+        return written is not None and self._written is not None and written > self._written
 
     def _send_error_response_if_possible(self, error_code: int) -> None:
-        if self.websocket is not None and self.headers_sent:
+        if self._has_foreign_bytes():
+            self._see_off()
+        elif self.websocket is not None and self.headers_sent:
             self.websocket.close(CLOSE_INTERNAL_ERROR, "internal error")
             self.close_connection = True
         else:
@@ -255,18 +280,44 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             self.close_connection = True
             body.is_awaited = False  # nothing but the answer may be sent now
 
+    def write(self, data: bytes) -> None:
+        """Send a piece of the response's body, unless the client has got another answer."""
+        if not self._is_answered:
+            super().write(data)
+
     def _write_with_headers(self, data: bytes) -> None:
-        """Send the head and the first of the body, unless the request's is malformed."""
+        """Send the head and the first of the body, unless they must not go out."""
         if self.body is not None and self.body.fault is not None:
             raise BodyFault(self.body.fault)  # which the app has swallowed
+        if self._has_foreign_bytes():
+            self._is_answered = True
+            return
+        for name, _ in self.response_headers:
+            if name.lower() in _RELAY_HEADERS:
+                data = self._withhold(_RELAY_HEADERS[name.lower()], data)
+                break
         super()._write_with_headers(data)
+
+    def _withhold(self, header: str, data: bytes) -> bytes:
+        """Keep a relay's header here, and return the body's first piece without it."""
+        self.server.mistakes.tell_unwrapped(self.environ.get("PATH_INFO"), header)
+        if self.code // 100 != 2:  # an answer that asks for no relay
+            kept = [item for item in self.response_headers if item[0].lower() not in _RELAY_HEADERS]
+            self.response_headers = kept
+            return data
+        refusal = RefusedError("500 Internal Server Error", "invalid relay configuration")
+        self.start_response(refusal.status, refusal_headers(refusal))
+        self._is_answered = True
+        return b"" if self.command == "HEAD" else refusal_body(refusal)
 
     def process_result(self) -> None:
         """Send the response's body, unless a WebSocket has been it."""
         if self.websocket is not None and self.headers_sent:
             self.websocket.close()
-        else:
-            super().process_result()
+            return
+        super().process_result()
+        if self._is_answered and not self.headers_sent:
+            self._see_off()
 
     def take(self, status: str) -> Taken:
         """Hand the socket over; this handler will not touch it again.
@@ -305,6 +356,8 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             self.close_connection = True
             level = logging.INFO if isinstance(error, TimeoutError) else logging.DEBUG
             log_now(log, level, "%s went away: %s", self.client_address, error)
+        elif isinstance(error, gevent.GreenletExit) and self._has_foreign_bytes():
+            self._see_off(0)  # the server stops, and has waited for long enough
         else:
             super().handle_error(kind, error, trace)
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
 import gevent.lock
+import gevent.ssl
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import (
     MSG_ALREADY_CLOSED,
@@ -43,6 +46,10 @@ from greenrelay.hijack import has_closed
 from greenrelay.wire import CLOSE_NO_STATUS, CLOSE_NORMAL, CLOSE_TIMEOUT_SECONDS, READ_BYTES
 
 POLL_SECONDS = 0.02
+
+_TCP_INFO = struct.Struct("=144xI52xQQ")
+"""`tcpi_notsent_bytes`, `tcpi_bytes_sent`, `tcpi_bytes_retrans`. Source: Linux, `linux/tcp.h`;
+it has grown at its end only, up to the last of them in 4.19."""
 
 SHARE = 32
 """After so many frames a view looks whether it is the others' turn: a read can hold thousands,
@@ -194,6 +201,26 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
                 self.handler.socket.sendall(data)
         except OSError:
             raise LegacyClosed(MSG_SOCKET_DEAD) from None
+
+
+def count_written(sock: Any) -> int | None:
+    """Return how many bytes have been written to a connection so far, by whomever.
+
+    Only Linux tells, and only of plain TCP: else `None`. (TLS writes by itself, too, and there a
+    duplicate of the socket would be of no use to a view.)
+
+    Args:
+        sock: gevent's.
+    """
+    if sys.platform != "linux" or isinstance(sock, gevent.ssl.SSLSocket):
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        unsent, sent, again = _TCP_INFO.unpack(info)
+    except (OSError, struct.error):  # no TCP, or an older kernel
+        return None
+    # What waits in the buffer counts, and what is sent once more does not: it was before.
+    return int(unsent + sent - again)
 
 
 def see_off(sock: Any, seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:

@@ -26,7 +26,7 @@ QUIET_SECONDS: Final = 60.0
 
 
 class Mistakes:
-    """What one middleware has told its operator.
+    """What one middleware, or one server, has told its operator.
 
     Args:
         clock: seconds, and only forward.
@@ -49,6 +49,24 @@ class Mistakes:
             log_now(log, logging.WARNING, "%s. %s", fault, refusal.advice)
         else:
             log_now(log, logging.INFO, "%s", fault)
+
+    def tell_unwrapped(self, path: str | None, header: str) -> None:
+        """Log that a server has been given a relay's header, which no middleware has taken.
+
+        Args:
+            path: the request's.
+            header: its name.
+        """
+        level = logging.ERROR if self._is_due(header) else logging.INFO
+        log_now(
+            log,
+            level,
+            "%r: %s has come to the server without a relay around the app, and is not sent. Call "
+            "GreenRelay(app) or relay.init_app(app) last, after every other middleware; without "
+            "Flask serve RelayMiddleware(app)",
+            path,
+            header,
+        )
 
     def look_at_server(self, environ: dict[str, Any]) -> None:
         """Tell once if the server is gevent's and what it calls is not patched for it."""

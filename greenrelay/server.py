@@ -19,6 +19,7 @@ import gevent.ssl
 from greenrelay.fairness import Rotation
 from greenrelay.handler import RelayHandler
 from greenrelay.logs import log_now, log_soon
+from greenrelay.mistakes import Mistakes
 from greenrelay.tls import say_goodbye
 from greenrelay.wire import (
     BODY_TIMEOUT_SECONDS,
@@ -90,6 +91,8 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         self.keep_alive = keep_alive
         self.body_timeout = body_timeout
         self.write_timeout = write_timeout
+        self.mistakes = Mistakes()
+        """What its operator has been told of an app that was never wrapped."""
         self.rotation = Rotation()
         """The turns of views that serve a `wsgi.websocket` of their own."""
         self.clients: dict[Any, Any] = {}

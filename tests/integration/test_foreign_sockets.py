@@ -6,18 +6,23 @@ import time
 from typing import Any
 
 import gevent
+import gevent.event
 import gevent.socket
 import pytest
 from flask import Flask
 
 from greenrelay import GreenRelay
-from greenrelay.legacy import see_off
+from greenrelay.legacy import count_written, see_off
 from greenrelay.testing import wait_until
 from tests.integration import raw
 from tests.integration.apps import Lines
 
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 GOODBYE = b"\x88\x02\x03\xe8"
+
+
+ENDINGS = ["answers", "answers late", "answered before", "writes", "raises", "raises late"]
+"""What an app may do on a connection that it has upgraded by itself, besides returning."""
 
 
 class Foreign:
@@ -41,6 +46,38 @@ class Foreign:
         while sock.recv(1024):
             pass
         sock.close()
+
+
+class Failing(Foreign):
+    """The same, whose view then fails as `how` says."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if self.how == "answered before":
+            start_response("500 Internal Server Error", [])
+        if self.how.endswith("late"):
+            return self._iterate(environ, start_response)
+        super().__call__(environ, start_response)
+        if self.how == "waits":
+            gevent.event.Event().wait(60)
+        if self.how == "raises":
+            raise ValueError("a view's")
+        if self.how != "answered before":
+            write = start_response("500 Internal Server Error", [("Content-Length", "4")])
+        if self.how == "writes":
+            write(b"oops")
+        return [b"oo", b"ps"]
+
+    def _iterate(self, environ: dict[str, Any], start_response: Any) -> Any:
+        yield b""
+        super().__call__(environ, start_response)
+        if self.how.startswith("raises"):
+            raise ValueError("a view's")
+        start_response("500 Internal Server Error", [])
+        yield from (b"oo", b"ps")
 
 
 @pytest.fixture(params=[False, True], ids=["bare", "relayed"])
@@ -101,6 +138,69 @@ def test_foreign_websocket_is_one_line_of_access_log(serve: Any) -> None:
         read_all(client)
     wait_until(lambda: log.lines)
     assert ['"GET / HTTP/1.1" 101 ' in line for line in log.lines] == [True]
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_nothing_is_written_behind_the_upgrade_of_a_view_that_fails(serve: Any, how: str) -> None:
+    """§10.4: it is WebSocket's by now; the connection ends as after a return."""
+    foreign, log = Failing(how), Lines()
+    begun = time.monotonic()
+    with raw.RawClient(serve(foreign, log=log).url) as client:
+        assert read_all(client) == HEAD + foreign.frame + GOODBYE
+        assert time.monotonic() - begun < 5
+    wait_until(lambda: all(reader.ready() for reader in foreign.readers))
+    wait_until(lambda: log.lines)
+    assert ['"GET / HTTP/1.1" 101 ' in line for line in log.lines] == [True]
+
+
+def test_foreign_websocket_does_not_hold_up_a_server_that_stops(serve: Any) -> None:
+    """§9, §10.4: it is ended like any request, without HTTP."""
+    foreign, log = Failing("waits"), Lines()
+    server = serve(foreign, log=log)
+    with raw.RawClient(server.url) as client:
+        client.send(raw.head("GET / HTTP/1.1"))
+        wait_until(lambda: foreign.readers)
+        server.stop()
+        assert [line.count(" 101 ") for line in log.lines] == [1]
+        assert client.read_rest() == HEAD + foreign.frame + GOODBYE
+    wait_until(lambda: all(reader.ready() for reader in foreign.readers))
+
+
+def test_bytes_of_a_connection_are_counted_whoever_writes_them() -> None:
+    """§10.4: on a duplicate, and before the client reads them."""
+    with gevent.socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with gevent.socket.create_connection(listener.getsockname()) as client:
+            before = count_written(client) or 0
+            with client.dup() as duplicate:
+                duplicate.setblocking(False)
+                written = duplicate.send(bytes(8 << 20))
+            assert (count_written(client) or 0) - before == written > 0
+
+
+def test_bytes_of_what_is_no_tcp_are_not_counted() -> None:
+    """§10.4"""
+    ours, other = gevent.socket.socketpair()
+    with ours, other:
+        assert count_written(ours) is None
+
+
+def test_error_of_a_view_that_has_sent_nothing_is_answered(serve: Any) -> None:
+    """§10.4: also behind another answer on the same connection, read or not."""
+
+    def refuse(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        environ["wsgi.input"].raw._sock.dup().close()
+        size = int(environ["PATH_INFO"].strip("/"))
+        start_response("500 Internal Server Error", [("Content-Length", str(size))])
+        return [bytes(size)]
+
+    with raw.RawClient(serve(refuse).url) as client:
+        for size in (1 << 20, 4, 4):
+            client.send(raw.head(f"GET /{size} HTTP/1.1"))
+        for size in (1 << 20, 4, 4):
+            answer = client.read_answer()
+            assert (answer.status, len(answer.body)) == (500, size)
 
 
 def test_app_that_answers_nothing_costs_its_connection(relay_server: Any) -> None:

@@ -356,7 +356,7 @@ def test_a_call_of_a_process_without_a_name_names_its_pid(node):
 
 
 def test_a_header_by_hand_is_the_doctor_s_affair(tmp_path):
-    """§10.6: nobody of us sees the answer of an app that was never wrapped."""
+    """§10.6: on other servers than ours nobody sees what an app that was never wrapped answers."""
     (tmp_path / "site_app.py").write_text("from flask import Flask\napp = Flask(__name__)\n")
     code, said, _ = doctor(tmp_path)
     assert code == 1
