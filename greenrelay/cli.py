@@ -124,6 +124,7 @@ def serve(**given: Any) -> int:
         return run(options)
     if not reloading.is_child():
         return reloading.supervise()
+    reloading.end_with_parent()
     watcher = reloading.Watcher()
     try:
         return run(options, watcher)
