@@ -329,7 +329,7 @@ class _Supervision:
                 log_now(
                     log,
                     logging.WARNING,
-                    "%s swallows its end, in %s; it is left alone",
+                    "%s has not ended, in %s; it is left alone",
                     *_where(pid),
                 )
         self._forget(pid)

@@ -223,7 +223,7 @@ def test_child_that_swallows_its_end_is_named_and_left(node, start, observer, ca
     child = process.registry.lookup("child")
     process.cancel(supervisor)
     assert observer.reason_of(supervisor) == "shutdown"
-    assert caplog.messages == [f"{child} swallows its end, in {__name__}:swallow; it is left alone"]
+    assert caplog.messages == [f"{child} has not ended, in {__name__}:swallow; it is left alone"]
     until.append(True)
     process.terminate(child)
 
