@@ -37,6 +37,8 @@ FIRST_BACK_OFF_SECONDS: Final = 0.05
 MAX_BACK_OFF_SECONDS: Final = 2.0
 KILL_SECONDS: Final = 5.0
 """How long a terminated child's `finally` blocks may take before it is left alone."""
+SHOWN: Final = 5
+"""So many of its children are named where a supervisor is: a line of the log has an end."""
 
 RESTARTS: Final = ("permanent", "transient", "temporary")
 _ORDERLY_ENDS: Final = frozenset({NORMAL, SHUTDOWN, CANCELLED})
@@ -149,6 +151,12 @@ class Supervisor:
         self.strategy = strategy
         self.max_restarts = max_restarts
         self.within = within
+
+    def __repr__(self) -> str:
+        shown = [str(child) for child in self.children[:SHOWN]]
+        if len(self.children) > SHOWN:
+            shown.append("…")
+        return f"<Supervisor {self.strategy}: {', '.join(shown) or 'no children'}>"
 
     def start(self, name: str | None = None, link: bool = False) -> PID:
         """Start a process that supervises, and return its PID.
