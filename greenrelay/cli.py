@@ -124,6 +124,7 @@ def serve(**given: Any) -> int:
         return run(options)
     if not reloading.is_child():
         return reloading.supervise()
+    reloading.end_with_parent()
     watcher = reloading.Watcher()
     try:
         return run(options, watcher)
@@ -272,7 +273,7 @@ def load_app(text: str) -> Any:
         except (Exception, SystemExit) as error:  # see above
             fail(f"{text} failed: {_describe(error)}")
     elif is_factory_like(app):
-        fail(f"{text} is a function that makes an app, and none itself; write {text}()")
+        fail(f"{text} is a function, and no WSGI app; if it is an app factory, write {text}()")
     if isinstance(app, Flask) and "greenrelay" not in app.extensions:
         accept_upgrades(app)  # for its views that use wsgi.websocket
     if not callable(app):

@@ -22,9 +22,11 @@ from greenrelay.wire import (
     MAX_BACKLOG_BYTES,
     MAX_MESSAGE_BYTES,
     PING_INTERVAL_SECONDS,
+    SSE_CONTROL,
     SSE_HEARTBEAT_SECONDS,
     SSE_MESSAGE,
     SSE_RELAY_HEADER,
+    WS_CONTROL,
     WS_MESSAGE,
     WS_RELAY_HEADER,
 )
@@ -73,6 +75,8 @@ class RelayKind(NamedTuple):
     """What distinguishes the two relay headers."""
 
     header: str
+    control: str
+    """The topic of messages that hold the same fields."""
     fields: Mapping[str, Callable[[Any], Any]]
     """Which fields there are, and what turns each into its inner form."""
     defaults: Mapping[str, Any]
@@ -130,24 +134,32 @@ def relay_config(
     return RelayConfig(**{**_as_dict(limits), **kind.defaults, **parse_fields(values, kind)})
 
 
-def parse_fields(values: Mapping[str, Any], kind: RelayKind | None = None) -> dict[str, Any]:
+def parse_fields(
+    values: Mapping[str, Any], kind: RelayKind | None = None, source: str | None = None
+) -> dict[str, Any]:
     """Return the fields of a relay header, or of a control message, in their inner form.
+
+    Args:
+        values: field names and values.
+        kind: which of the two headers has these fields; by default `X-WS-Relay`.
+        source: where they stand, for errors; by default the header.
 
     Raises:
         ConfigurationError: a field is unknown or malformed.
     """
     kind = kind or WEBSOCKET
+    source = source or kind.header
     parsed = {}
     for name, value in values.items():
         parse = kind.fields.get(name)
         if parse is None:
             raise ConfigurationError(
-                f"{kind.header}: unknown field {name!r:.80}{nearest(str(name), kind.fields)}"
+                f"{source}: unknown field {name!r:.80}{nearest(str(name), kind.fields)}"
             )
         try:
             parsed[name] = parse(value)
         except ValueError as error:
-            raise ConfigurationError(f"{kind.header}: {name!r}: {error}") from None
+            raise ConfigurationError(f"{source}: {name!r}: {error}") from None
     return parsed
 
 
@@ -226,6 +238,7 @@ _SHARED_FIELDS: dict[str, Callable[[Any], Any]] = {
 
 WEBSOCKET = RelayKind(
     WS_RELAY_HEADER,
+    WS_CONTROL,
     {
         **_SHARED_FIELDS,
         "target_pid": PID.parse,
@@ -241,6 +254,7 @@ WEBSOCKET = RelayKind(
 
 EVENT_STREAM = RelayKind(
     SSE_RELAY_HEADER,
+    SSE_CONTROL,
     {
         **_SHARED_FIELDS,
         "target_pid": _parse_optional_pid,

@@ -74,7 +74,7 @@ def drain(node: Node, seconds: float, spare: Set[PID] = frozenset()) -> None:
         for entity in _others(node, spare)[:NAMED]:
             log_now(
                 log, logging.WARNING,
-                "process %s swallows its end, in %s; the stop goes on without it",
+                "process %s has not ended, in %s; the stop goes on without it",
                 entity.pid, entity.info().get("function"),
             )  # fmt: skip
     # Those that have ended, but whose client still reads what it was sent.

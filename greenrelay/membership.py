@@ -130,14 +130,16 @@ class Member:
         Raises:
             ConfigurationError: a field is unknown or malformed, or the new target is dead.
         """
+        topic = self.KIND.control
         if isinstance(payload, (str, bytes)):
             try:
                 payload = decode_json(payload)
             except ValueError as error:
-                raise ConfigurationError(f"control is no JSON: {error}") from None
+                raise ConfigurationError(f"{topic} is no JSON: {error}") from None
         if not isinstance(payload, Mapping):
-            raise ConfigurationError(f"control takes a mapping of fields, got {payload!r:.80}")
-        config = dataclasses.replace(self.config, **parse_fields(payload, self.KIND))
+            raise ConfigurationError(f"{topic} takes a mapping of fields, got {payload!r:.80}")
+        fields = parse_fields(payload, self.KIND, topic)
+        config = dataclasses.replace(self.config, **fields)
         if config.target_pid != self.config.target_pid:
             self._move(config)
         self.config = config

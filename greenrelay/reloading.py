@@ -2,6 +2,7 @@
 
     parent  supervise(): start a child ─► ended with `RELOAD`: start another ─► else: end likewise
     child   Watcher: a file has changed ─► stop in good order, and end with `RELOAD`
+            end_with_parent(): it is gone, killed perhaps ─► stop in good order
 
 So clients get their goodbye at each change, as at any other end of the server.
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import gevent
+from gevent.monkey import get_original
 from gevent.subprocess import Popen
 from werkzeug._reloader import StatReloaderLoop
 
@@ -24,6 +26,8 @@ DRAIN_SECONDS: Final = 2.0
 """Whoever has just saved a file does not wait for a process that is slow to end."""
 _CHILD_KEY: Final = "GREENRELAY_RELOAD"
 """In a child's environment: how many there have been before it."""
+_PIPE_KEY: Final = "GREENRELAY_RELOAD_PIPE"
+"""In a child's environment: a file descriptor that reads as ended when its parent has ended."""
 
 # A terminal's Ctrl-C reaches the child as well. SIGHUP begins a stop, and never is a second signal.
 _FORWARDED: Final = {
@@ -41,6 +45,24 @@ def is_child() -> bool:
 def is_first() -> bool:
     """Tell whether it is the first of them: there a mistake in the app ends everything."""
     return os.environ.get(_CHILD_KEY, "0") == "0"
+
+
+def end_with_parent() -> None:
+    """Have this child stop as its terminal would have it, once its parent is gone.
+
+    A parent that is killed tells nobody, and its child would hold the port. A native thread
+    looks out for it, since code that never waits must not keep it from that.
+    """
+    pipe = os.environ.pop(_PIPE_KEY, None)
+    if pipe is not None:
+        os.set_inheritable(int(pipe), False)
+        get_original("_thread", "start_new_thread")(_wait_for_the_end, (int(pipe),))
+
+
+def _wait_for_the_end(pipe: int) -> None:
+    os.read(pipe, 1)  # nobody writes
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as under nohup
+    os.kill(os.getpid(), signal.SIGTERM if is_ignored else signal.SIGHUP)
 
 
 def supervise() -> int:
@@ -61,11 +83,13 @@ class _Parent:
         self._command = command
         self._count = 0
         self._child: Any = None
+        self._pipe, self._held = os.pipe()
+        """The latter is for as long as we live: children see when it is closed."""
 
     def run_child(self) -> int:
-        environ = {**os.environ, _CHILD_KEY: str(self._count)}
+        environ = {**os.environ, _CHILD_KEY: str(self._count), _PIPE_KEY: str(self._pipe)}
         self._count += 1
-        self._child = Popen(self._command, env=environ)
+        self._child = Popen(self._command, env=environ, pass_fds=(self._pipe,))
         code: int = self._child.wait()
         return code
 

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn, get_args
 
 from greenrelay.current import current_node, require_process
 from greenrelay.entity import resolve_target
@@ -37,13 +37,18 @@ FIRST_BACK_OFF_SECONDS: Final = 0.05
 MAX_BACK_OFF_SECONDS: Final = 2.0
 KILL_SECONDS: Final = 5.0
 """How long a terminated child's `finally` blocks may take before it is left alone."""
+SHOWN: Final = 5
+"""So many of its children are named where a supervisor is: a line of the log has an end."""
 
-RESTARTS: Final = ("permanent", "transient", "temporary")
+Restart = Literal["permanent", "transient", "temporary"]
+RESTARTS: Final[tuple[str, ...]] = get_args(Restart)
 _ORDERLY_ENDS: Final = frozenset({NORMAL, SHUTDOWN, CANCELLED})
 """After these a transient child is done."""
 
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+
 # Which children are ended and started anew, by strategy: those from `first` on, up to `last`.
-_AFFECTED: Final[dict[str, Callable[[int, int], range]]] = {
+_AFFECTED: Final[dict[Strategy, Callable[[int, int], range]]] = {
     "one_for_one": lambda index, count: range(index, index + 1),
     "one_for_all": lambda index, count: range(count),
     "rest_for_one": lambda index, count: range(index, count),
@@ -72,7 +77,7 @@ class Child:
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     name: str | None = None
-    restart: str = "permanent"
+    restart: Restart = "permanent"
     shutdown: float | None = 5.0
 
     def __post_init__(self) -> None:
@@ -126,7 +131,7 @@ class Supervisor:
     def __init__(
         self,
         children: Iterable[Callable[..., Any] | str | Child],
-        strategy: str = "one_for_one",
+        strategy: Strategy = "one_for_one",
         max_restarts: int = 3,
         within: float = 5.0,
     ) -> None:
@@ -149,6 +154,12 @@ class Supervisor:
         self.strategy = strategy
         self.max_restarts = max_restarts
         self.within = within
+
+    def __repr__(self) -> str:
+        shown = [str(child) for child in self.children[:SHOWN]]
+        if len(self.children) > SHOWN:
+            shown.append("…")
+        return f"<Supervisor {self.strategy}: {', '.join(shown) or 'no children'}>"
 
     def start(self, name: str | None = None, link: bool = False) -> PID:
         """Start a process that supervises, and return its PID.
@@ -329,7 +340,7 @@ class _Supervision:
                 log_now(
                     log,
                     logging.WARNING,
-                    "%s swallows its end, in %s; it is left alone",
+                    "%s has not ended, in %s; it is left alone",
                     *_where(pid),
                 )
         self._forget(pid)

@@ -378,6 +378,15 @@ def test_a_field_whose_name_is_no_text_is_unknown(name):
     assert f"unknown field {name!r}" in fault(parse_fields, {name: 1})
 
 
+@pytest.mark.parametrize(("name", "value"), [("colour", "red"), ("idle_timeout", "soon")])
+def test_a_fault_in_a_control_message_is_told_of_its_topic(name, value):
+    """§3.6: no header was involved."""
+    for kind in (WEBSOCKET, EVENT_STREAM):
+        told = fault(parse_fields, {name: value}, kind, kind.control)
+        assert told.startswith(f"{kind.control}: ")
+        assert fault(parse_fields, {name: value}, kind).startswith(f"{kind.header}: ")
+
+
 def test_control_gives_only_the_fields_it_names():
     """§3.6: the others stay as they are."""
     fields = parse_fields({"metadata": {"a": 1}, "idle_timeout": "1m"})

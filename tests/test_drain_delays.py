@@ -14,7 +14,9 @@ from tests.behaviours import idle, sleep
 
 def delays(caplog):
     """Return what was said of processes that delay the stop."""
-    return [text for text in caplog.messages if "delays the stop" in text or "swallows" in text]
+    return [
+        text for text in caplog.messages if "delays the stop" in text or "has not ended" in text
+    ]
 
 
 def test_process_that_does_not_end_is_named_once(node, caplog):
@@ -58,9 +60,26 @@ def test_process_that_swallows_its_end_is_named_and_left(node, caplog):
     gevent.idle()
     drain(node, 0.05)
     assert delays(caplog)[1] == (
-        f"process {pid} swallows its end, in {__name__}:swallow; the stop goes on without it"
+        f"process {pid} has not ended, in {__name__}:swallow; the stop goes on without it"
     )
     is_allowed.append(True)
+    node.terminate(pid)
+
+
+def test_process_that_takes_long_in_its_finally_is_not_said_to_swallow_its_end(node, caplog):
+    """§9: what is known is where it is."""
+
+    def save():
+        try:
+            gevent.sleep(60)
+        finally:
+            gevent.sleep(60)
+
+    pid = node.spawn(save)
+    gevent.idle()
+    drain(node, 0.05)
+    line = f"process {pid} has not ended, in {__name__}:save; the stop goes on without it"
+    assert delays(caplog)[1:] == [line]
     node.terminate(pid)
 
 

@@ -297,6 +297,8 @@ def test_control_that_is_wrong_in_one_field_changes_none(node, connect, box, cap
         send(session, "ws.control", {"message_topic": "line", "metadata": {"a": 1}, **wrong})
         assert session.config == before
     wait_until(lambda: len(caplog.records) == 2)
+    assert "bad ws.control" in caplog.text
+    assert "Relay" not in caplog.text  # no header was involved
     assert box.topics == ["ws.join"]
 
 

@@ -476,6 +476,7 @@ def test_malformed_control_is_ignored_whole(connect, caplog, payload):
     send(stream, "x")
     assert events(stream) == [("sse.message", "x")]
     wait_until(lambda: "bad sse.control" in caplog.text)
+    assert "Relay" not in caplog.text  # no header was involved
 
 
 def test_control_may_be_json_text(connect):

@@ -33,6 +33,34 @@ def tell(pid, call):
     process.send(pid, "do", call)
 
 
+# -- its name ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("children", "name"),
+    [
+        ([], "<Supervisor one_for_all: no children>"),
+        (
+            [idle, "tests.behaviours:sleep"],
+            "<Supervisor one_for_all: idle, tests.behaviours:sleep>",
+        ),
+        ([Child(idle, name=n) for n in "abcdefg"], "<Supervisor one_for_all: a, b, c, d, e, …>"),
+        ([Supervisor([sleep])], "<Supervisor one_for_all: <Supervisor one_for_one: sleep>>"),
+    ],
+)
+def test_supervisor_is_shown_with_its_strategy_and_its_children(children, name):
+    """§2.8"""
+    assert repr(Supervisor(children, strategy="one_for_all")) == name
+
+
+def test_supervisor_among_children_is_named_in_the_log(node, caplog):
+    """§2.8"""
+    plan = Supervisor([Supervisor([Child(lambda: 1 / 0, name="child")], max_restarts=0)])
+    pid = plan.start()
+    wait_until(lambda: "giving up" in caplog.text and not process.is_alive(pid))
+    assert "child <Supervisor one_for_one: child> ended: shutdown; restart 1 of 3" in caplog.text
+
+
 # -- its starter ---------------------------------------------------------------
 
 ENDS = {
@@ -223,7 +251,7 @@ def test_child_that_swallows_its_end_is_named_and_left(node, start, observer, ca
     child = process.registry.lookup("child")
     process.cancel(supervisor)
     assert observer.reason_of(supervisor) == "shutdown"
-    assert caplog.messages == [f"{child} swallows its end, in {__name__}:swallow; it is left alone"]
+    assert caplog.messages == [f"{child} has not ended, in {__name__}:swallow; it is left alone"]
     until.append(True)
     process.terminate(child)
 

@@ -196,6 +196,7 @@ $("composer").onsubmit = (event) => {
     return;
   }
   tell("say", text);
+  toldTypingAt = 0; // what was shown is over: the next key is told at once
   lastSent = text;
   $("text").value = "";
   $("text").focus();

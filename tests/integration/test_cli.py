@@ -292,6 +292,12 @@ FAULTS = [
     pytest.param("exiting:app", [], "can't import 'exiting'", id="exit on import"),
     pytest.param("site_app:nothing", [], "has no 'nothing'", id="no such name"),
     pytest.param("factory:app", [], "no WSGI app but int", id="no app"),
+    pytest.param(
+        "factory:wrong",
+        [],
+        "is a function, and no WSGI app; if it is an app factory, write factory:wrong()",
+        id="function",
+    ),
     pytest.param("factory:make()", [], "ValueError: no database", id="error in the factory"),
     pytest.param("factory:wrong()", [], "TypeError", id="factory with arguments"),
     pytest.param("site_app:app", ["--port", "http"], "'http' is not a valid", id="port"),

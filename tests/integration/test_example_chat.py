@@ -206,6 +206,17 @@ def test_others_see_who_is_typing_until_it_is_said(enter):
     expect(typing(grace)).to_be_empty()
 
 
+def test_others_see_who_types_again_at_once(enter):
+    ada, grace = enter("pantry", "Ada"), enter("pantry", "Grace")
+    ada.clock.install()
+    ada.clock.pause_at("2100-01-01")
+    say(ada, "Is the kettle on?")
+    expect(said(grace)).to_have_text(["Is the kettle on?"])
+    expect(typing(grace)).to_be_empty()
+    ada.get_by_label("Message", exact=True).press_sequentially("Or")
+    expect(typing(grace)).to_have_text("\u2068Ada\u2069 is typing…")
+
+
 def test_who_stops_typing_is_not_shown_for_ever(server, enter, new_page):
     ada, grace = enter("den", "Ada"), new_page()
     grace.clock.install()

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import termios
+from pathlib import Path
 
 import pytest
 from gevent import subprocess  # its loop reaps children: the other's exit codes would be 0
@@ -258,6 +259,52 @@ def test_mistake_in_a_changed_file_waits_for_the_next_change(serve, tmp_path):
     (tmp_path / "site_app.py").write_text(APP.replace("patched:", "mended:"))
     wait_until(lambda: len(LISTENING.findall(served.text)) == 2, SECONDS)
     assert served.get() == "mended: True"
+    served.signal()
+    assert served.wait() == 0
+
+
+def child_of(served):
+    """Return the PID of the child that serves."""
+    pid = served.process.pid
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+
+
+def has_ended(pid):
+    """Tell whether a process that is no child of ours has; who adopts it may not have reaped it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def test_reloading_server_whose_parent_is_killed_says_goodbye(serve):
+    """§9: and lets go of the port."""
+    served = serve("--reload")
+    with served.connect_ws() as ws:
+        child = child_of(served)
+        served.kill()
+        assert ws.wait_closed(timeout=10).code == 1012
+    wait_until(lambda: has_ended(child), SECONDS)
+
+
+def test_reloading_server_whose_parent_is_killed_does_not_spin_for_ever(serve):
+    """§9: it is like any other stop."""
+    served = serve("--reload", "--drain-seconds", "0.5")
+    start_process(served, "spin")
+    child = child_of(served)
+    served.kill()
+    wait_until(lambda: has_ended(child), SECONDS)
+
+
+def test_reloading_server_whose_parent_is_killed_waits_for_no_change(serve, tmp_path):
+    """§9: nor for a mistake to be mended."""
+    served = serve("--reload")
+    assert served.get() == "patched: True"
+    (tmp_path / "site_app.py").write_text("def (:")
+    wait_until(lambda: "can't import 'site_app'" in served.text, SECONDS)
+    child = child_of(served)
+    served.kill()
+    wait_until(lambda: has_ended(child), SECONDS)
 
 
 def test_mistake_at_the_first_start_ends_a_reloading_server(serve):

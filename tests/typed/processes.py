@@ -128,6 +128,15 @@ def start_wrongly() -> None:
     process.spawn("rooms:room", name=3)  # error
 
 
+def supervise() -> None:
+    one, other = process.Child(plain, restart="transient"), process.Child(plain)
+    assert_type(process.Supervisor([one, other, plain], strategy="rest_for_one").start(), PID)
+    process.Supervisor([process.Supervisor([plain]), "rooms:room"], max_restarts=0, within=1)
+    process.Supervisor([plain], strategy="one_for_won")  # error
+    process.Supervisor([plain], "all")  # error
+    process.Child(plain, restart="always")  # error
+
+
 def start_in_an_app(app: Flask) -> None:
     assert_type(relay.spawn(room, "tea", name="room:tea", app=app), PID)
     relay.spawn(room, "tea", seats=3)
