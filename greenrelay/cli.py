@@ -123,7 +123,9 @@ def serve(**given: Any) -> int:
     if not options.reload:
         return run(options)
     if not reloading.is_child():
-        return reloading.supervise()
+        # One port for all children: a client comes back to where it has been.
+        port = options.port or reloading.pick_port(options.host)
+        return reloading.supervise("--port", str(port))
     reloading.end_with_parent()
     watcher = reloading.Watcher()
     try:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any, Final
@@ -65,9 +66,25 @@ def _wait_for_the_end(pipe: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM if is_ignored else signal.SIGHUP)
 
 
-def supervise() -> int:
-    """Run this very command in children until one ends by itself; return its exit code."""
-    parent = _Parent([sys.executable, "-m", "greenrelay", *sys.argv[1:]])
+def pick_port(host: str) -> int:
+    """Return a port that is free on `host` now; 0 for a host that the server will complain of."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as sock:
+        try:
+            sock.bind((host, 0))
+        except OSError:
+            return 0
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def supervise(*further: str) -> int:
+    """Run this very command in children until one ends by itself; return its exit code.
+
+    Args:
+        further: options for the children, which win over the command's own.
+    """
+    parent = _Parent([sys.executable, "-m", "greenrelay", *sys.argv[1:], *further])
     for number, sent in _FORWARDED.items():
         gevent.signal_handler(number, parent.forward, sent)
     code = RELOAD

@@ -235,6 +235,7 @@ def test_reload_says_goodbye(serve, tmp_path):
         (tmp_path / "site_app.py").write_text(APP.replace("patched:", "changed:"))
         assert ws.wait_closed(timeout=10).code == 1012
     wait_until(lambda: len(LISTENING.findall(served.text)) == 2, SECONDS)
+    assert len(set(LISTENING.findall(served.text))) == 1  # where its clients look for it
     assert served.get() == "changed: True"
     served.signal()
     assert served.wait() == 0
