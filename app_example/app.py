@@ -57,7 +57,7 @@ def room_socket(room):
         target,
         metadata={"nick": request.args.get("nick", "")},  # the room decides whether it will do
         max_message_size=16_384,  # bytes; far above what a room takes, far below what hurts
-        max_rate=10,  # frames per second
+        max_rate=20,  # frames per second: of ten messages, and a notice of typing before each
     )
 
 
