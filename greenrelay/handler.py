@@ -26,6 +26,7 @@ from greenrelay.errors import RefusedError
 from greenrelay.handshake import (
     check_handshake,
     encode_head,
+    encode_refusal,
     is_upgrade,
     refusal_body,
     refusal_headers,
@@ -133,7 +134,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         return None
 
     def _refuse(self, refusal: RefusedError) -> None:
-        answer = _encode_refusal(refusal)
+        answer = encode_refusal(refusal)
         self._orig_status = refusal.status
         self.response_length = len(refusal.body) + 1
         if self._heads.has_spoken:  # browsers open spare connections that nobody uses
@@ -211,7 +212,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             handshake = check_handshake(environ)
             check_origin(environ, rule.origins)
         except RefusedError as refusal:
-            self._sendall(_encode_refusal(refusal))
+            self._sendall(encode_refusal(refusal))
             status = refusal.status
         else:
             status = SWITCHING
@@ -365,7 +366,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         """Send a refusal instead of what the app would have answered."""
         self._orig_status, self.headers_sent = refusal.status, True
         with contextlib.suppress(OSError):  # it is in `_is_lost`
-            self._sendall(_encode_refusal(refusal))
+            self._sendall(encode_refusal(refusal))
 
     def log_request(self) -> None:
         """Write the access log's line; the answer does not depend on it."""
@@ -392,10 +393,3 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         # The rest of pywsgi's text quotes the request.
         fault = str(error.args[0] if error.args else type(error).__name__).partition(":")[0]
         raise bad_request(fault)
-
-
-def _encode_refusal(refusal: RefusedError) -> bytes:
-    headers = refusal_headers(refusal)
-    if "Connection" not in dict(headers):
-        headers.append(("Connection", "close"))
-    return encode_head(refusal.status, headers) + refusal_body(refusal)

@@ -182,6 +182,14 @@ def refusal_body(refusal: RefusedError) -> bytes:
     return (refusal.body + "\n").encode()
 
 
+def encode_refusal(refusal: RefusedError) -> bytes:
+    """Return the whole answer, after which the connection ends."""
+    headers = refusal_headers(refusal)
+    if "Connection" not in dict(headers):
+        headers.append(("Connection", "close"))
+    return encode_head(refusal.status, headers) + refusal_body(refusal)
+
+
 def split_tokens(value: str) -> set[str]:
     """Return the tokens of a comma-separated header in lower case."""
     return {token.lower() for token in _elements(value)}
