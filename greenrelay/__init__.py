@@ -14,7 +14,6 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from greenrelay import process
-    from greenrelay.direct import event_stream, write_event
     from greenrelay.errors import (
         CallTimeout,
         ClientGone,
@@ -27,12 +26,13 @@ if TYPE_CHECKING:
         ProcessDown,
         ResponseStarted,
     )
-    from greenrelay.eventstream import Event
-    from greenrelay.extension import GreenRelay
     from greenrelay.message import Cancel, Exit, LinkDown, Message
-    from greenrelay.middleware import RelayMiddleware
-    from greenrelay.node import Node
     from greenrelay.pid import PID
+    from greenrelay.processes.node import Node
+    from greenrelay.protocol.eventstream import Event
+    from greenrelay.web.direct import event_stream, write_event
+    from greenrelay.web.extension import GreenRelay
+    from greenrelay.web.middleware import RelayMiddleware
 
 __all__ = [
     "PID",
@@ -60,13 +60,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "direct": ("event_stream", "write_event"),
-    "eventstream": ("Event",),
-    "extension": ("GreenRelay",),
     "message": ("Cancel", "Exit", "LinkDown", "Message"),
-    "middleware": ("RelayMiddleware",),
-    "node": ("Node",),
     "pid": ("PID",),
+    "processes.node": ("Node",),
+    "protocol.eventstream": ("Event",),
+    "web.direct": ("event_stream", "write_event"),
+    "web.extension": ("GreenRelay",),
+    "web.middleware": ("RelayMiddleware",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -15,16 +15,16 @@ import gevent
 from flask import Flask
 from gevent.event import AsyncResult
 
-from greenrelay import reloading
 from greenrelay.connect import ConnectError, connect
-from greenrelay.current import pin_node
 from greenrelay.doctor import examine
-from greenrelay.drain import drain
 from greenrelay.errors import ConfigurationError
-from greenrelay.middleware import RelayMiddleware, find_middleware, find_node
-from greenrelay.routing import accept_upgrades
-from greenrelay.server import RelayServer
-from greenrelay.stopping import StopSignals
+from greenrelay.processes.current import pin_node
+from greenrelay.serving import reloading
+from greenrelay.serving.drain import drain
+from greenrelay.serving.server import RelayServer
+from greenrelay.serving.stopping import StopSignals
+from greenrelay.web.middleware import RelayMiddleware, find_middleware, find_node
+from greenrelay.web.routing import accept_upgrades
 from greenrelay.wire import DRAIN_SECONDS
 
 USAGE_ERROR = 2

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import gevent.subprocess
 
-from greenrelay.middleware import RelayMiddleware, find_middleware, find_node
+from greenrelay.web.middleware import RelayMiddleware, find_middleware, find_node
 
 PATCH_CHECK_SECONDS = 60.0
 UNPATCHED = 3

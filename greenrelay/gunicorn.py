@@ -1,140 +1,14 @@
-"""gunicorn's hooks: `gunicorn -k gevent -c python:greenrelay.gunicorn app:app`.
+"""gunicorn's hooks, under their public name: `gunicorn -k gevent -c python:greenrelay.gunicorn`.
 
-A relayed connection holds none of gunicorn's slots, so gunicorn does not know of it:
-it neither waits for it when a worker stops, nor logs its request. These hooks do.
 In a configuration file of your own, import the five names below.
 """
 
-from __future__ import annotations
+from greenrelay.serving.gunicorn import (
+    post_fork,
+    post_request,
+    post_worker_init,
+    when_ready,
+    worker_exit,
+)
 
-import contextlib
-import datetime
-import gc
-import os
-import signal
-from functools import partial
-from typing import Any
-
-import gevent
-import gevent.socket
-from gevent.baseserver import BaseServer
-
-from greenrelay.current import default_node
-from greenrelay.drain import drain
-from greenrelay.entity import default_name
-from greenrelay.hijack import STATUS_KEY
-from greenrelay.middleware import find_middleware, find_node
-from greenrelay.stopping import LoopWatch
-from greenrelay.wire import DRAIN_SECONDS
-
-GRACE_SECONDS = 2.0
-"""What a worker needs of its time-outs besides draining."""
-POLL_SECONDS = 0.1
-"""How late a worker's connections may learn that it stops; gunicorn itself looks once a second."""
-
-_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-
-
-def when_ready(server: Any) -> None:
-    """Have a second signal that stops gunicorn end the workers at once."""
-    seen: list[int] = []
-    for number in _STOPPING:
-        signal.signal(number, partial(_on_masters_signal, server, seen))
-
-
-def _on_masters_signal(server: Any, seen: list[int], number: int, frame: Any) -> None:
-    if server.pid != os.getpid():
-        os._exit(0)  # in a worker that has just been forked: gunicorn would take no notice
-    server.signal(number, frame)
-    seen.append(number)
-    if len(seen) > 1:
-        for pid in list(server.WORKERS):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGQUIT)
-
-
-def post_fork(server: Any, worker: Any) -> None:
-    """Give the node of each worker a name of its own, also when the app was preloaded."""
-    node = default_node()
-    if node.has_default_name:
-        node.name = default_name()
-
-
-def post_worker_init(worker: Any) -> None:
-    """Begin to drain as soon as the worker is told to stop, beside the requests under way."""
-    if not isinstance(worker.sockets[0], gevent.socket.socket):
-        return  # such workers relay nothing
-    middleware = find_middleware(worker.wsgi)
-    if middleware is not None and worker.cfg.workers > 1:
-        middleware.note_workers(is_told=worker.age > 1)  # by the first of all
-    worker.greenrelay_drain = gevent.spawn(_drain_at_end, worker)
-    watch, seen = LoopWatch(find_node(worker.wsgi)), set[int]()
-    for number in _STOPPING:
-        before = signal.getsignal(number)
-        signal.signal(number, partial(_on_workers_signal, watch, seen, before))
-    signal.siginterrupt(signal.SIGTERM, False)  # as gunicorn has it
-
-
-def _on_workers_signal(
-    watch: LoopWatch, seen: set[int], before: Any, number: int, frame: Any
-) -> None:
-    """Begin to stop; end at once by a quick signal after another.
-
-    gunicorn repeats SIGTERM while it waits, and Ctrl-C is a SIGINT and a SIGQUIT.
-    """
-    is_quick = number != signal.SIGTERM
-    if is_quick and seen & {number, signal.SIGTERM}:
-        os._exit(0)
-    if not seen:
-        watch.start()
-    is_twin = is_quick and bool(seen)
-    seen.add(number)
-    if not is_twin:  # of one Ctrl-C: gunicorn's handler would break off the goodbyes
-        before(number, frame)
-
-
-def post_request(worker: Any, request: Any, environ: dict[str, Any], response: Any) -> None:
-    """Write the access log's line of a relayed request, with the status that it got."""
-    status = environ.get(STATUS_KEY)
-    if status is None or response is None:
-        return
-    response.status = status
-    worker.log.access(response, request, environ, datetime.timedelta(0))
-
-
-def worker_exit(server: Any, worker: Any) -> None:
-    """Wait until the worker's connections have ended, within its graceful time-out."""
-    draining = getattr(worker, "greenrelay_drain", None)
-    # gunicorn calls this in the arbiter, too, for a worker that is dead already.
-    if draining is not None and worker.pid == os.getpid():
-        worker.alive = False
-        draining.join()
-
-
-def _drain_at_end(worker: Any) -> None:
-    while worker.alive:
-        gevent.sleep(POLL_SECONDS)
-    _stop_accepting(worker)
-    gevent.sleep(POLL_SECONDS)  # who has been accepted is let in, and then told to come back
-    middleware = find_middleware(worker.wsgi)
-    seconds = DRAIN_SECONDS if middleware is None else middleware.drain_seconds
-    drain(find_node(worker.wsgi), min(seconds, _grace(worker.cfg)))
-
-
-def _stop_accepting(worker: Any) -> None:
-    """Leave new clients to the other workers.
-
-    gunicorn does so itself, but up to a second later, and its servers are known to nobody else;
-    when it ends quickly it does not at all.
-    """
-    ours = {sock.fileno() for sock in worker.sockets}
-    for item in gc.get_objects():
-        is_server = issubclass(type(item), BaseServer)
-        if is_server and not item.closed and item.socket.fileno() in ours:
-            item.close()
-
-
-def _grace(cfg: Any) -> float:
-    """Return the seconds a worker may drain: then it is killed, or taken for hung and aborted."""
-    ends: list[float] = [cfg.graceful_timeout, cfg.timeout or cfg.graceful_timeout]
-    return max(0.0, min(ends) - GRACE_SECONDS)
+__all__ = ["post_fork", "post_request", "post_worker_init", "when_ready", "worker_exit"]

@@ -15,8 +15,6 @@ raises `NotAProcess`.
 
 from __future__ import annotations
 
-from greenrelay.channel import Channel
-from greenrelay.current import current_node, default_node, on_node
 from greenrelay.errors import (
     CallTimeout,
     InvalidPID,
@@ -27,7 +25,9 @@ from greenrelay.errors import (
     ProcessDown,
 )
 from greenrelay.message import Cancel, Exit, LinkDown, Message, MonitorRef
-from greenrelay.messaging import (
+from greenrelay.processes.channel import Channel
+from greenrelay.processes.current import current_node, default_node, on_node
+from greenrelay.processes.messaging import (
     broadcast,
     call,
     events,
@@ -38,11 +38,11 @@ from greenrelay.messaging import (
     send_after,
     unlisten,
 )
-from greenrelay.naming import Group, group, registry
-from greenrelay.spawning import cancel, exit, info, is_alive, pid, spawn, terminate
-from greenrelay.supervisor import Child, Supervisor
-from greenrelay.timers import Timer
-from greenrelay.watching import link, monitor, trap_links, unlink, unmonitor
+from greenrelay.processes.naming import Group, group, registry
+from greenrelay.processes.spawning import cancel, exit, info, is_alive, pid, spawn, terminate
+from greenrelay.processes.supervisor import Child, Supervisor
+from greenrelay.processes.timers import Timer
+from greenrelay.processes.watching import link, monitor, trap_links, unlink, unmonitor
 
 __all__ = [
     "CallTimeout",

@@ -10,11 +10,11 @@ from typing import Any
 import gevent
 import pytest
 
-from greenrelay.lifecycle import ProcessGreenlet
-from greenrelay.node import Node
 from greenrelay.process import on_node
+from greenrelay.processes.lifecycle import ProcessGreenlet
+from greenrelay.processes.node import Node
 from greenrelay.testing import leaks, wait_until
-from tests.behaviours import Observer
+from tests.sample_processes import Observer
 
 
 @pytest.fixture

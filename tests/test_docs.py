@@ -22,6 +22,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("testing", "serving", "web", "relay", "processes", "protocol")
 PAGES = [ROOT / "README.md", ROOT / "CHANGES.md", *sorted((ROOT / "docs").glob("*.md"))]
 REFERENCE = ROOT / "docs" / "reference.md"
 DESIGN = ROOT / "docs" / "design.md"
@@ -183,10 +184,18 @@ def test_every_clause_that_is_cited_is_in_the_reference():
             assert known.issuperset(cited), f"{file.name}: {line.strip()}"
 
 
-def test_the_ladder_is_the_one_that_is_checked():
+@pytest.mark.parametrize("room", [None, *ROOMS], ids=lambda room: room or "the house")
+def test_a_ladder_is_the_one_that_is_checked(room):
     contract = configparser.ConfigParser()
     contract.read(ROOT / "setup.cfg")
-    layers = contract["importlinter:contract:ladder"]["layers"].split("\n")[1:]
-    drawn = re.search(r"^```\n(__main__ .*?)^```$", DESIGN.read_text(), re.MULTILINE | re.DOTALL)
+    layers = contract[f"importlinter:contract:{room or 'house'}"]["layers"].split("\n")[1:]
+    block = rf"^```\n{room or 'greenrelay'}/\n(.*?)^```$"
+    drawn = re.search(block, DESIGN.read_text(), re.MULTILINE | re.DOTALL)
     rungs = [line.split("  ")[0] for line in drawn[1].splitlines() if not line.startswith(" ")]
     assert rungs == [layer.replace(" | ", " · ") for layer in layers]
+
+
+def test_every_room_has_a_ladder():
+    """import-linter looks at every module of a room, and at no room that has no contract."""
+    packages = {path.parent.name for path in (ROOT / "greenrelay").glob("*/__init__.py")}
+    assert packages == set(ROOMS)

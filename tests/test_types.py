@@ -15,8 +15,8 @@ from typing import get_type_hints
 
 import pytest
 
-from greenrelay.config import EVENT_STREAM, WEBSOCKET
 from greenrelay.fields import EventStreamFields, WebSocketFields
+from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET
 from tests.test_docs import PROGRAMS, ROOT
 
 SNIPPETS = sorted((ROOT / "tests" / "typed").glob("*.py"))

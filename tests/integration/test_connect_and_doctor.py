@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from greenrelay import GreenRelay, process, write_event
-from greenrelay.node import Node
+from greenrelay.processes.node import Node
 
 
 def run(*args: str, stdin: str = "", cwd: Path | None = None) -> Any:

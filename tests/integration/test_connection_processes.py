@@ -8,9 +8,9 @@ from flask import Flask
 
 from greenrelay import GreenRelay, process
 from greenrelay.testing import wait_until
-from tests.behaviours import Stage, collect, crash
 from tests.integration import raw
 from tests.integration.apps import send_frame
+from tests.sample_processes import Stage, collect, crash
 
 pytestmark = pytest.mark.usefixtures("no_socket_left")
 

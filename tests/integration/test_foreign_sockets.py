@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from greenrelay import GreenRelay
-from greenrelay.legacy import count_written, see_off
+from greenrelay.serving.legacy import count_written, see_off
 from greenrelay.testing import wait_until
 from tests.integration import raw
 from tests.integration.apps import Lines

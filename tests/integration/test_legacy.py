@@ -13,7 +13,7 @@ from gevent.pywsgi import WSGIServer
 from geventwebsocket.handler import WebSocketHandler
 
 from greenrelay import GreenRelay, RelayMiddleware, process
-from greenrelay.node import Node
+from greenrelay.processes.node import Node
 from greenrelay.testing import ConnectionClosed, UpgradeRefused, WebSocketClient, wait_until
 from tests.integration import raw
 

@@ -5,8 +5,8 @@ from flask import Flask
 
 from greenrelay import GreenRelay, process
 from greenrelay.testing import UpgradeRefused, leaks, wait_until
-from tests.behaviours import idle
 from tests.integration import raw
+from tests.sample_processes import idle
 
 
 @pytest.fixture

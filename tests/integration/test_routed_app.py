@@ -7,8 +7,8 @@ from flask import Flask
 
 from greenrelay import GreenRelay, process
 from greenrelay.errors import ConfigurationError
-from greenrelay.middleware import RelayMiddleware
 from greenrelay.testing import UpgradeRefused
+from greenrelay.web.middleware import RelayMiddleware
 from tests.integration import raw
 from tests.integration.apps import echo
 

@@ -12,9 +12,9 @@ from werkzeug.test import create_environ
 
 from greenrelay import ConfigurationError, GreenRelay, Node, process
 from greenrelay.testing import UpgradeRefused, wait_until
-from tests.behaviours import idle
 from tests.integration import raw
 from tests.integration.test_gunicorn import GEVENT, PYWSGI, Gunicorn
+from tests.sample_processes import idle
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import gevent.event
 import pytest
 
 from greenrelay import process
-from greenrelay.drain import drain
-from greenrelay.middleware import find_node
+from greenrelay.serving.drain import drain
 from greenrelay.testing import UpgradeRefused, leaks, wait_until
+from greenrelay.web.middleware import find_node
 from tests.integration import raw
 from tests.integration.apps import Lines, Recorder, echo, relay_app
 

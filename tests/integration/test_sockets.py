@@ -7,8 +7,8 @@ import gevent
 import gevent.ssl
 import pytest
 
+from greenrelay.relay.transport import Transport
 from greenrelay.testing import wait_until
-from greenrelay.transport import Transport
 from tests.integration.apps import echo, relay_app
 
 

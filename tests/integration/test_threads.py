@@ -6,7 +6,7 @@ from flask import Flask
 
 from greenrelay import GreenRelay, process
 from greenrelay.testing import wait_until
-from tests.behaviours import collect
+from tests.sample_processes import collect
 
 pytestmark = pytest.mark.usefixtures("no_socket_left")
 

@@ -7,9 +7,9 @@ import gevent.socket
 import gevent.ssl
 import pytest
 
+from greenrelay.relay.tls import RECORD_BYTES, TlsSocket
+from greenrelay.relay.transport import Transport
 from greenrelay.testing import wait_until
-from greenrelay.tls import RECORD_BYTES, TlsSocket
-from greenrelay.transport import Transport
 
 HEAD = b"head "
 FRAME_BYTES = 1000

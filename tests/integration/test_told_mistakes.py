@@ -12,8 +12,8 @@ from flask import Flask
 
 from greenrelay import ConfigurationError, GreenRelay, RelayMiddleware, process
 from greenrelay.testing import UpgradeRefused, wait_until
-from tests.behaviours import idle
 from tests.integration import raw
+from tests.sample_processes import idle
 
 ROOT = Path(__file__).parents[2]
 

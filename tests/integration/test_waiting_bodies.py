@@ -7,8 +7,8 @@ import gevent
 import pytest
 
 from greenrelay import RelayMiddleware, process
-from greenrelay.admission import Quota
 from greenrelay.testing import leaks, wait_until
+from greenrelay.web.admission import Quota
 from tests.integration import raw
 from tests.integration.apps import echo
 

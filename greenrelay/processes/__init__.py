@@ -1,0 +1,1 @@
+"""Processes as Erlang has them, on gevent."""

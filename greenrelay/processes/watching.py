@@ -1,0 +1,88 @@
+"""Monitors and links; see `greenrelay.process`."""
+
+from __future__ import annotations
+
+from greenrelay.message import Exit, LinkDown, MonitorRef
+from greenrelay.processes.current import require_process
+from greenrelay.processes.lifecycle import Process
+from greenrelay.processes.node import Node
+
+
+def monitor(pid: str) -> MonitorRef:
+    """Get one `Exit` in `events()` when `pid` ends; at once if it is dead or unknown.
+
+    Monitors stack: two of them give two `Exit`s.
+
+    Returns:
+        The ref that the `Exit` will carry.
+
+    Raises:
+        NotAProcess: the caller is none.
+    """
+    process = require_process("monitor()")
+    node: Node = process.node
+    return node.monitor(process, node.resolve(pid))
+
+
+def unmonitor(ref_or_pid: MonitorRef | str) -> None:
+    """Forget a monitor, or all of the caller's on a PID; a queued `Exit` is removed as well.
+
+    A monitor of somebody else's is left alone.
+
+    Raises:
+        NotAProcess: the caller is none.
+        NameNotRegistered, InvalidPID: it is neither a ref, nor a PID, nor a registered name.
+    """
+    process = require_process("unmonitor()")
+    held = process.monitors if process.monitors is not None else set()
+    if isinstance(ref_or_pid, MonitorRef):
+        pid, refs = None, {ref_or_pid}
+    else:
+        pid = process.node.resolve(ref_or_pid)
+        fewer = min(held, process.node.topology.refs(pid), key=len)
+        refs = {ref for ref in fewer if ref.pid == pid and ref in held}
+    for ref in refs & held:
+        held.discard(ref)
+        process.node.topology.unmonitor(ref)
+    process.mailbox.discard(
+        lambda event: isinstance(event, Exit) and (event.ref in refs or event.sender == pid)
+    )
+
+
+def link(pid: str) -> None:
+    """Link the caller with `pid`: an abnormal end of either reaches the other.
+
+    Linking twice is linking once. A dead `pid` acts like its death, with reason `noproc`.
+
+    Raises:
+        NotAProcess: the caller is none.
+    """
+    process = require_process("link()")
+    node: Node = process.node
+    node.link(process, node.resolve(pid))
+    process.meet_doom()
+
+
+def unlink(pid: str) -> None:
+    """Remove the link with `pid`, if there is one; a queued `LinkDown` is removed as well.
+
+    Raises:
+        NotAProcess: the caller is none.
+    """
+    process = require_process("unlink()")
+    node: Node = process.node
+    other = node.resolve(pid)
+    node.topology.unlink(process.pid, other)
+    peer = node.find(other)
+    if isinstance(peer, Process) and peer.starter == process.pid:
+        peer.starter = None
+    process.mailbox.discard(lambda event: isinstance(event, LinkDown) and event.sender == other)
+
+
+def trap_links(on: bool = True) -> None:
+    """Get a `LinkDown` when a linked process dies, instead of dying with it.
+
+    Raises:
+        NotAProcess: the caller is none.
+    """
+    require_process("trap_links()").traps_links = on

@@ -1,0 +1,1 @@
+"""No I/O and no clock: bytes and texts in, values out."""

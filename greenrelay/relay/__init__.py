@@ -1,0 +1,1 @@
+"""Connections as processes: bytes on one side, messages on the other."""

@@ -1,0 +1,201 @@
+"""An event stream as a process: messages on one side, events on the other.
+
+    anyone ─► deliver ─► topic is message_topic? ─► event: <topic> / data: … ─► browser
+
+Managed, it has a target and ends with it. Detached, it has none until an `sse.control`
+names one. The client says nothing; that it has left shows in its socket, at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from greenrelay.message import Message
+from greenrelay.processes.node import Node
+from greenrelay.protocol.eventstream import HEARTBEAT, Event, encode_event, payload_text
+from greenrelay.protocol.jsontext import encode_json
+from greenrelay.relay.config import EVENT_STREAM, RelayConfig
+from greenrelay.relay.goodbyes import Goodbye, printable
+from greenrelay.relay.session import Session
+from greenrelay.relay.transport import Transport
+from greenrelay.relay.wheel import TimerWheel
+from greenrelay.wire import (
+    CLOSE_NORMAL,
+    HARD_TIMEOUT,
+    HOST_EVENT_STREAM,
+    NORMAL,
+    SSE_CLOSE,
+    SSE_CONTROL,
+    SSE_DONE,
+    SSE_HEARTBEAT,
+    SSE_JOIN,
+    SSE_LEAVE,
+    SSE_READY,
+    SSE_RESERVED,
+)
+
+log = logging.getLogger("greenrelay.sse")
+
+ANY_TOPIC: Final = "*"
+CLOSED_BY_SERVER: Final = "closed by server"
+
+_HARD_TIMEOUT: Final = Goodbye(HARD_TIMEOUT, CLOSE_NORMAL, "hard timeout")
+
+
+class EventCache:
+    """The last event made, so that a broadcast is encoded once for all streams."""
+
+    __slots__ = ("bad", "frame", "message")
+
+    def __init__(self) -> None:
+        self.frame = b""
+        """The last event."""
+        self.message: Message | None = None
+        """The message it was made of."""
+        self.bad: Message | None = None
+        """The last message that can't be one."""
+
+    def encode(self, message: Message) -> bytes:
+        """Return the event that a message becomes.
+
+        Raises:
+            ValueError, TypeError: it can't be one.
+        """
+        if message is not self.message:
+            payload = message.payload
+            if isinstance(payload, Event):
+                self.frame = encode_event(
+                    message.topic, payload_text(payload.data), id=payload.id, retry=payload.retry
+                )
+            else:
+                self.frame = encode_event(message.topic, payload_text(payload))
+            self.message = message
+        return self.frame
+
+
+class EventStreamSession(Session):
+    """One event stream.
+
+    Args:
+        events: shared by all streams of a relay.
+        last_event_id: what the browser sent when it reconnected, else `None`.
+    """
+
+    __slots__ = ("_hard_due", "last_event_id")
+
+    JOIN = SSE_JOIN
+    LEAVE = SSE_LEAVE
+    HEARTBEAT = SSE_HEARTBEAT
+    KIND = EVENT_STREAM
+    LOG = log
+
+    frames: EventCache
+
+    def __init__(
+        self,
+        node: Node,
+        wheel: TimerWheel,
+        config: RelayConfig,
+        events: EventCache,
+        last_event_id: str | None = None,
+    ) -> None:
+        super().__init__(node, wheel, config, events, HOST_EVENT_STREAM)
+        self.is_plain = self._takes_all()
+        self._hard_due = self.opened_at + config.hard_timeout
+        self.last_event_id = last_event_id
+
+    def connect(self, sock: Any, head: bytes) -> None:
+        """Attach the socket; nothing is sent before `begin()`."""
+        self.transport = Transport(sock, self, head + self.first_bytes())
+
+    def first_bytes(self) -> bytes:
+        """Return what follows the response's head, if anything does."""
+        config = self.config
+        first = _encode_retry(config.retry) if config.retry else b""
+        if not config.target_pid:
+            # Never the metadata: it may be the server's own.
+            ready = {"stream_pid": self.pid, "message_topic": config.message_topic}
+            first += encode_event(SSE_READY, encode_json(ready).decode())
+        return first
+
+    def join_payload(self) -> dict[str, Any]:
+        """Return what the target is told about a new stream."""
+        return {**super().join_payload(), "last_event_id": self.last_event_id}
+
+    # -- from the client -----------------------------------------------------------
+
+    def on_bytes(self, data: bytes) -> None:
+        """Drop what the client sends: an event stream has one direction."""
+
+    def on_turn(self) -> None:
+        """Do nothing: nothing is ever left."""
+
+    # -- to the client ---------------------------------------------------------------
+
+    def encode(self, message: Message) -> bytes | None:
+        """Return the event that a message becomes; `None`: it was obeyed, or is not wanted."""
+        topic = message.topic
+        if topic in SSE_RESERVED or topic.startswith("@"):
+            self._obey(topic, message.payload)
+        elif topic == self.config.message_topic or self.config.message_topic == ANY_TOPIC:
+            return self.frames.encode(message)
+        return None
+
+    def _takes_all(self) -> bool:
+        return self.config.message_topic == ANY_TOPIC and not self.config.idle_timeout
+
+    def _obey(self, topic: str, payload: Any) -> None:
+        if topic == SSE_CONTROL:
+            self.control(payload)
+        elif topic == SSE_CLOSE:
+            reason = payload.get("reason") if isinstance(payload, Mapping) else payload
+            if reason is not None and not isinstance(reason, str):
+                raise TypeError(f"sse.close takes a reason, or none, got {payload!r:.80}")
+            self.close(Goodbye(NORMAL, CLOSE_NORMAL, reason or ""))
+
+    def control(self, payload: Any) -> None:
+        """Change the configuration of the living stream."""
+        before = self.config
+        super().control(payload)
+        if self.config.retry != before.retry:
+            self.transport.write(_encode_retry(self.config.retry), True)
+        self.is_plain = self._takes_all()
+        self._hard_due = self.opened_at + self.config.hard_timeout
+        self.reschedule()
+
+    # -- ending ----------------------------------------------------------------------
+
+    def close(self, goodbye: Goodbye) -> None:
+        """Say goodbye after everything queued; a browser has no goodbye to wait for."""
+        self.fail(goodbye)
+
+    def encode_goodbye(self, goodbye: Goodbye) -> bytes:
+        """Return the last event."""
+        reason = {"reason": printable(goodbye.text) or CLOSED_BY_SERVER}
+        return encode_event(SSE_DONE, encode_json(reason).decode())
+
+    # -- time ------------------------------------------------------------------------
+
+    def next_due(self) -> float:
+        """Return when something is due next: the end, or what every session has."""
+        due = super().next_due()
+        return min(due, self._hard_due) if self.config.hard_timeout else due
+
+    def tick(self, now: float) -> None:
+        """Send a heartbeat, or notice that time is up."""
+        if self.config.hard_timeout and now >= self._hard_due:
+            self.close(_HARD_TIMEOUT)
+            return
+        super().tick(now)
+
+    def send_heartbeat(self, uptime: float) -> None:
+        """Keep proxies from closing, and tell the target."""
+        if not self.transport.unsent:  # what waits keeps the proxy busy enough
+            self.transport.write(HEARTBEAT, True)
+        super().send_heartbeat(uptime)
+
+
+def _encode_retry(seconds: float) -> bytes:
+    return b"retry: %d\n\n" % (seconds * 1000)

@@ -1,0 +1,1 @@
+"""The server under the app, and how it stops."""

@@ -1,0 +1,159 @@
+"""gevent's WSGI server for the open internet, with `RelayHandler` for its clients.
+
+Idle keep-alive connections end, TLS handshakes have a deadline, a system that gives no
+more connections is asked again later, and stopping waits for the requests under way and
+for nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import gevent
+import gevent.pool
+import gevent.pywsgi
+import gevent.ssl
+
+from greenrelay.logs import log_now, log_soon
+from greenrelay.processes.fairness import Rotation
+from greenrelay.relay.tls import say_goodbye
+from greenrelay.serving.handler import RelayHandler
+from greenrelay.web.mistakes import Mistakes
+from greenrelay.wire import (
+    BODY_TIMEOUT_SECONDS,
+    CLOSE_SERVICE_RESTART,
+    HEAD_TIMEOUT_SECONDS,
+    KEEP_ALIVE_SECONDS,
+    SHUTDOWN,
+    WRITE_TIMEOUT_SECONDS,
+)
+
+log = logging.getLogger("greenrelay.server")
+
+ACCEPT_PAUSE_SECONDS = 0.1
+"""Until the next try, when a connection could not be accepted."""
+COMPLAINT_SECONDS = 1.0
+"""From one line of log about it to the next."""
+
+# pywsgi's seams are not in its type stubs.
+_WSGIServer: Any = gevent.pywsgi.WSGIServer
+
+
+class _PoliteHandler(RelayHandler):
+    """Says goodbye in TLS before pywsgi closes the socket beneath."""
+
+    def handle_one_request(self) -> Any:
+        """Serve one request."""
+        result = super().handle_one_request()
+        if result is None:  # there will be no other
+            say_goodbye(self.socket)
+        return result
+
+
+class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
+    """A `gevent.pywsgi.WSGIServer` for the open internet.
+
+    Takes the arguments of `WSGIServer`, and:
+
+    Args:
+        certfile, keyfile: serve TLS with this certificate and private key, PEM files.
+        head_timeout: seconds in which a request head has to arrive.
+        keep_alive: seconds after which an idle connection is closed.
+        body_timeout: seconds for which a request's body may not go on; 0 is off.
+        write_timeout: seconds for which nothing of an answer may be read; 0 is off.
+
+    Raises:
+        OSError: the files of a certificate can't be read, or don't match.
+    """
+
+    handler_class = _PoliteHandler
+
+    def __init__(
+        self,
+        listener: Any,
+        application: Any = None,
+        *,
+        certfile: str | None = None,
+        keyfile: str | None = None,
+        head_timeout: float = HEAD_TIMEOUT_SECONDS,
+        keep_alive: float = KEEP_ALIVE_SECONDS,
+        body_timeout: float = BODY_TIMEOUT_SECONDS,
+        write_timeout: float = WRITE_TIMEOUT_SECONDS,
+        **kwargs: Any,
+    ) -> None:
+        if certfile is not None:
+            kwargs["ssl_context"] = _tls_context(certfile, keyfile)
+        kwargs.setdefault("spawn", gevent.pool.Pool())
+        super().__init__(listener, application, **kwargs)
+        self.head_timeout = head_timeout
+        self.keep_alive = keep_alive
+        self.body_timeout = body_timeout
+        self.write_timeout = write_timeout
+        self.mistakes = Mistakes()
+        """What its operator has been told of an app that was never wrapped."""
+        self.rotation = Rotation()
+        """The turns of views that serve a `wsgi.websocket` of their own."""
+        self.clients: dict[Any, Any] = {}
+        """Connections that a view serves as `wsgi.websocket`; gevent-websocket's name."""
+        self.idle: dict[Any, gevent.Timeout] = {}
+        """Greenlets that wait for a client's request, and what ends their waiting."""
+        self._next_complaint = 0.0
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Close the listener and idle connections; wait for requests under way, then end them."""
+        self.close()
+        gevent.get_hub().loop.run_callback(self._end_idle)
+        for client in tuple(self.clients.values()):
+            gevent.spawn(client.ws.close, CLOSE_SERVICE_RESTART, SHUTDOWN)
+        super().stop(timeout)
+
+    def do_read(self) -> Any:
+        """Accept a connection; if the system gives none, wait a little and say so."""
+        try:
+            return super().do_read()
+        except OSError as error:
+            if self.is_fatal_error(error):
+                raise
+            self._pause(error)
+            return None
+
+    def _pause(self, error: OSError) -> None:
+        # Out of descriptors, above all: the listener stays readable, so asking again at once
+        # would keep the loop busy, and pywsgi would print a traceback each time.
+        self.stop_accepting()
+        self._timer = self.loop.timer(ACCEPT_PAUSE_SECONDS)
+        self._timer.start(self._start_accepting_if_started)
+        now = time.monotonic()
+        if now >= self._next_complaint:
+            self._next_complaint = now + COMPLAINT_SECONDS
+            log_soon(log, logging.ERROR, "can't accept connections: %s; going on trying", error)
+
+    def _end_idle(self) -> None:
+        for waiter, end in tuple(self.idle.items()):
+            waiter.throw(end)
+
+    def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
+        """Shake hands within the head's deadline; leave a taken socket open."""
+        try:
+            with gevent.Timeout(self.head_timeout, TimeoutError):
+                ssl_socket = self.wrap_socket(client_socket, **self.ssl_args)
+        except OSError as error:  # TLS errors and time-outs are OSErrors, and the client's affair
+            log_now(log, logging.DEBUG, "no TLS with %s: %s", address, error)
+            client_socket.close()
+            return
+        handler = self.handler_class(ssl_socket, address, self)
+        try:
+            handler.handle()
+        finally:
+            if handler.taken is None:
+                ssl_socket.close()
+
+
+def _tls_context(certfile: str, keyfile: str | None) -> Any:
+    # Left to pywsgi, both files were read anew for every connection.
+    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certfile, keyfile)
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,39 @@
+"""What an app's authors need to test relayed views, over a real server on loopback.
+
+def test_echo(relay_server):
+    server = relay_server(app)
+    with server.connect_ws("/ws") as ws:
+        ws.send("hello")
+        assert ws.receive() == "hello"
+"""
+
+from __future__ import annotations
+
+from greenrelay.protocol.eventstream import ServerSentEvent
+from greenrelay.testing.clients import (
+    ConnectionClosed,
+    EventStreamClient,
+    UpgradeRefused,
+    WebSocketClient,
+)
+from greenrelay.testing.fakes import FakeClock, FakeTransport, fake_event_stream, fake_websocket
+from greenrelay.testing.httpclient import HttpSession
+from greenrelay.testing.served import ServedApp, ServerFactory, leaks, serving, wait_until
+
+__all__ = [
+    "ConnectionClosed",
+    "EventStreamClient",
+    "FakeClock",
+    "FakeTransport",
+    "HttpSession",
+    "ServedApp",
+    "ServerFactory",
+    "ServerSentEvent",
+    "UpgradeRefused",
+    "WebSocketClient",
+    "fake_event_stream",
+    "fake_websocket",
+    "leaks",
+    "serving",
+    "wait_until",
+]

@@ -1,0 +1,1 @@
+"""The app's side of a request: from its response's header to a connection."""

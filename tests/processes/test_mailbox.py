@@ -1,0 +1,474 @@
+"""Channels and mailboxes: order, waking, closing, marks, turns (§2.2, §2.5, §8)."""
+
+import time
+
+import gevent
+import greenlet
+import pytest
+
+from greenrelay.errors import NotAProcess
+from greenrelay.message import Cancel, Exit, Message
+from greenrelay.pid import PID
+from greenrelay.processes.channel import ChannelClosed
+from greenrelay.processes.mailbox import Mailbox
+
+SOMEBODY = PID("proc@test/0123456789abcdef")
+
+
+@pytest.fixture
+def mailbox():
+    """A mailbox that the test itself may take from."""
+    return own(Mailbox(max_messages=4))
+
+
+def own(mailbox):
+    mailbox.owner = greenlet.getcurrent()
+    return mailbox
+
+
+def fill(mailbox, topics):
+    return [mailbox.put(Message(topic)) for topic in topics]
+
+
+def drain(channel):
+    """Return the topics of what a channel has."""
+    taken = iter(lambda: channel.receive(timeout=0), None)
+    return [message.topic for message in taken]
+
+
+def soon(call, *args):
+    """Call from the hub, in the loop's next turn."""
+    gevent.get_hub().loop.run_callback(call, *args)
+
+
+def an_exit(reason="normal"):
+    return Exit(SOMEBODY, reason, at=0.0)
+
+
+# -- taking ------------------------------------------------------------------------------
+
+
+def test_messages_are_taken_in_the_order_they_came(mailbox):
+    """§2.2"""
+    fill(mailbox, "abc")
+    assert drain(mailbox.inbox) == ["a", "b", "c"]
+
+
+def test_receive_waits_for_a_message(mailbox):
+    soon(mailbox.put, Message("late"))
+    assert mailbox.inbox.receive(timeout=1).topic == "late"
+
+
+def test_receive_gives_none_at_the_time_out(mailbox):
+    before = time.monotonic()
+    assert mailbox.inbox.receive(timeout=0.02) is None
+    assert time.monotonic() - before >= 0.02
+
+
+@pytest.mark.parametrize("timeout", [0, -1])
+def test_receive_without_time_asks_only(mailbox, timeout):
+    soon(mailbox.put, Message("late"))
+    assert mailbox.inbox.receive(timeout) is None
+
+
+def test_message_of_the_time_out_s_instant_is_not_lost(mailbox):
+    """It came before the process ran again, so it is taken."""
+    timer = gevent.get_hub().loop.timer(0.01)
+    timer.start(mailbox.put, Message("just in time"), update=True)
+    soon(burn, 0.03)  # so that both times have come when the loop looks next
+    message = mailbox.inbox.receive(timeout=0.01)
+    timer.close()
+    assert message.topic == "just in time"
+
+
+def test_time_out_of_somebody_else_passes_through_receive(mailbox):
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.01):
+        mailbox.inbox.receive(timeout=5)
+
+
+def test_late_wake_up_disturbs_no_other_wait(mailbox):
+    owner = greenlet.getcurrent()
+
+    def interrupt():
+        mailbox.put(Message("a"))  # the wake-up is on its way now
+        owner.throw(KeyError)
+
+    soon(interrupt)
+    with pytest.raises(KeyError):
+        mailbox.inbox.receive()
+    before = time.monotonic()
+    gevent.sleep(0.02)
+    assert time.monotonic() - before >= 0.02
+    assert drain(mailbox.inbox) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        pytest.param(lambda mailbox: mailbox.inbox.receive(), id="receive"),
+        pytest.param(lambda mailbox: next(iter(mailbox.inbox)), id="iterate"),
+        pytest.param(lambda mailbox: mailbox.take((mailbox.inbox,), None), id="take"),
+    ],
+)
+def test_only_the_owner_takes(mailbox, take):
+    fill(mailbox, "a")
+    mailbox.owner = None
+    with pytest.raises(NotAProcess, match=r"only the process that owns .* process.inbox\(\)"):
+        take(mailbox)
+    assert len(mailbox) == 1
+
+
+def test_busy_owner_lets_others_run(mailbox):
+    """A backlog must not stop every view and connection for as long as it takes."""
+    has_run = []
+    fill(mailbox, "a" * 1000)
+    soon(has_run.append, True)
+    for count, _ in enumerate(mailbox.inbox):  # noqa: B007  # how far it came
+        burn(0.0005)
+        if has_run:
+            break
+    assert count < 900
+
+
+def burn(seconds):
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
+
+
+# -- several channels --------------------------------------------------------------------
+
+
+def test_listener_gets_exactly_its_topic(mailbox):
+    """§2.2: it wins over the inbox."""
+    channel = mailbox.listen("a")
+    fill(mailbox, ["a", "aa", "b", "a"])
+    assert drain(channel) == ["a", "a"]
+    assert drain(mailbox.inbox) == ["aa", "b"]
+
+
+def test_listening_again_gives_the_same_channel(mailbox):
+    assert mailbox.listen("a") is mailbox.listen("a")
+
+
+def test_listener_leaves_earlier_messages_in_the_inbox(mailbox):
+    fill(mailbox, "a")
+    assert drain(mailbox.listen("a")) == []
+    assert drain(mailbox.inbox) == ["a"]
+
+
+def test_unlisten_moves_what_waits_to_the_inbox(mailbox):
+    channel = mailbox.listen("a")
+    fill(mailbox, "bab")
+    mailbox.unlisten(channel)
+    fill(mailbox, "a")
+    assert drain(mailbox.inbox) == ["b", "b", "a", "a"]
+
+
+def test_loop_over_a_channel_ends_with_unlisten(mailbox):
+    channel = mailbox.listen("stop")
+    fill(mailbox, ["stop", "stop"])
+    for _ in channel:
+        mailbox.unlisten(channel)
+    assert len(mailbox.inbox) == 1
+
+
+def test_receiving_from_an_unlistened_channel_says_what_to_do(mailbox):
+    channel = mailbox.listen("a")
+    mailbox.unlisten(channel)
+    with pytest.raises(ValueError, match=r"unlisten\(\) has closed .* listen\(\) gives a new one"):
+        channel.receive()
+
+
+def test_unlisten_of_another_channel_does_nothing(mailbox):
+    channel = mailbox.listen("a")
+    mailbox.unlisten(mailbox.inbox)
+    mailbox.unlisten(Mailbox().listen("a"))
+    fill(mailbox, "ab")
+    assert (drain(channel), drain(mailbox.inbox)) == (["a"], ["b"])
+
+
+def test_first_channel_with_an_item_wins(mailbox):
+    """The order of the arguments counts, not the order of arrival."""
+    first, second = mailbox.listen("first"), mailbox.listen("second")
+    fill(mailbox, ["second", "first"])
+    assert mailbox.take((first, second), None)[0] is first
+    assert mailbox.take((first, second), None)[0] is second
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_any_of_the_channels_wakes_the_owner(mailbox, index):
+    channels = (mailbox.listen("a"), mailbox.listen("b"), mailbox.events)
+    fillings = [(mailbox.put, Message("a")), (mailbox.put, Message("b"))]
+    soon(*[*fillings, (mailbox.put_event, an_exit())][index])
+    assert mailbox.take(channels, 1)[0] is channels[index]
+
+
+def test_owner_who_waits_for_something_else_goes_on_waiting(mailbox):
+    """What it does not ask for is set aside, and its time-out goes on counting."""
+    channel, before = mailbox.listen("a"), time.monotonic()
+    for delay in (0.01, 0.02, 0.03):
+        gevent.spawn_later(delay, mailbox.put, Message("b"))
+    assert channel.receive(timeout=0.04) is None
+    assert time.monotonic() - before < 1
+    assert drain(mailbox.inbox) == ["b", "b", "b"]
+
+
+def test_events_wait_before_anybody_asks_for_them(mailbox):
+    mailbox.put_event(an_exit())
+    assert mailbox.open_events().receive(timeout=0) == an_exit()
+
+
+def test_discarded_event_is_not_seen_by_a_loop_under_way(mailbox):
+    for reason in ("normal", "killed", "shutdown"):
+        mailbox.put_event(an_exit(reason))
+    seen = []
+    for event in mailbox.events:
+        seen.append(event.reason)
+        mailbox.discard(lambda event: event.reason == "killed")
+        if event.reason == "shutdown":
+            break
+    assert seen == ["normal", "shutdown"]
+
+
+# -- the end -----------------------------------------------------------------------------
+
+
+def test_closed_channel_gives_what_it_has_and_ends(mailbox):
+    """§2.5"""
+    fill(mailbox, "ab")
+    mailbox.close()
+    assert [message.topic for message in mailbox.inbox] == ["a", "b"]
+
+
+def test_closed_mailbox_takes_no_message(mailbox):
+    """§2.1: `send` says so."""
+    channel = mailbox.listen("a")
+    mailbox.close()
+    assert fill(mailbox, "ab") == [False, False]
+    assert (len(channel), len(mailbox.inbox)) == (0, 0)
+
+
+def test_closing_ends_a_loop_that_waits(mailbox):
+    soon(mailbox.close)
+    assert list(mailbox.inbox) == []
+
+
+@pytest.mark.parametrize("timeout", [None, 0, 5])
+def test_receive_from_a_closed_mailbox_ends_the_process(mailbox, timeout):
+    """`None` is a time-out, and a loop that takes it for idle would spin."""
+    mailbox.close()
+    with pytest.raises(ChannelClosed):
+        mailbox.inbox.receive(timeout)
+
+
+def test_listener_of_a_closed_mailbox_is_closed(mailbox):
+    mailbox.close()
+    assert list(mailbox.listen("a")) == []
+
+
+def test_events_stay_open_when_the_inbox_closes(mailbox):
+    mailbox.close()
+    soon(mailbox.put_event, an_exit())
+    assert mailbox.events.receive(timeout=1) == an_exit()
+
+
+def test_cancel_that_came_too_early_is_an_event(mailbox):
+    """§2.5: the process was about to ask for its events."""
+    mailbox.cancellation = Cancel(None, "why", at=0.0)
+    mailbox.close()
+    assert mailbox.open_events().receive(timeout=0).reason == "why"
+    assert mailbox.open_events().receive(timeout=0) is None
+
+
+def test_inbox_is_open_again_for_who_decides_on_its_cancel(mailbox):
+    """§2.5"""
+    channel = mailbox.listen("a")
+    mailbox.cancellation = Cancel(None, None, at=0.0)
+    mailbox.close()
+    mailbox.open_events()
+    assert fill(mailbox, "ab") == [True, True]
+    assert (drain(channel), drain(mailbox.inbox)) == (["a"], ["b"])
+
+
+def test_cancel_that_was_noticed_is_no_event(mailbox):
+    """§2.5: its loop has ended, which is how it was told."""
+    mailbox.cancellation = Cancel(None, "why", at=0.0)
+    mailbox.close()
+    assert list(mailbox.inbox) == []
+    assert mailbox.open_events().receive(timeout=0) is None
+    assert mailbox.is_closed
+
+
+def test_doom_is_raised_by_every_take(mailbox):
+    fill(mailbox, "a")
+    mailbox.condemn(KeyError("doom"))
+    for _ in range(2):
+        with pytest.raises(KeyError, match="doom"):
+            mailbox.inbox.receive()
+
+
+def test_condemned_mailbox_takes_no_message(mailbox):
+    """§2.1: nobody will read it, and `send` says so."""
+    mailbox.condemn(KeyError("doom"))
+    assert fill(mailbox, "a") == [False]
+
+
+# -- marks (§8) --------------------------------------------------------------------------
+
+
+def test_mailbox_is_full_from_its_mark_down_to_half_of_it(mailbox):
+    """§8"""
+    levels = []
+    for _ in range(5):
+        fill(mailbox, "a")
+        levels.append(mailbox.is_full)
+    for _ in range(5):
+        mailbox.inbox.receive(timeout=0)
+        levels.append(mailbox.is_full)
+    up, down = [False, False, False, True, True], [True, True, False, False, False]
+    assert levels == up + down
+
+
+def test_full_mailbox_still_takes_messages(mailbox):
+    """§8: sends between processes never block."""
+    assert fill(mailbox, "a" * 100) == [True] * 100
+
+
+def test_messages_of_listeners_count(mailbox):
+    mailbox.listen("a")
+    fill(mailbox, "aabb")
+    assert mailbox.is_full
+
+
+def test_events_do_not_count(mailbox):
+    for _ in range(10):
+        mailbox.put_event(an_exit())
+    assert not mailbox.is_full
+
+
+def test_mark_of_zero_is_off():
+    mailbox = own(Mailbox(max_messages=0))
+    fill(mailbox, "a" * 20_000)
+    assert not mailbox.is_full
+
+
+def test_drained_mailbox_tells_one_for_each_message_taken(mailbox):
+    """A thousand connections at once would fill it again in one turn of the loop."""
+    told = []
+    fill(mailbox, "a" * 6)
+    for name in "xyz":
+        mailbox.on_drained(name, lambda name=name: told.append(name))
+    counts = []
+    for _ in range(6):
+        mailbox.inbox.receive(timeout=0)
+        counts.append(len(told))
+    assert (counts, told) == ([0, 0, 0, 1, 2, 3], ["x", "y", "z"])
+
+
+def test_waiting_owner_tells_all_when_it_has_drained(mailbox):
+    """There will be no further message to tell them at."""
+    told = []
+    for name in "xy":
+        mailbox.on_drained(name, lambda name=name: told.append(name))
+    mailbox.inbox.receive(timeout=0.01)
+    assert told == ["x", "y"]
+
+
+def test_owner_who_waits_for_something_else_holds_clients_back(mailbox):
+    """§8: a full inbox stays full, whatever its owner waits for meanwhile."""
+    told, channel = [], mailbox.listen("something else")
+    fill(mailbox, "aaaa")
+    mailbox.on_drained("x", lambda: told.append("x"))
+    channel.receive(timeout=0.01)
+    assert (told, mailbox.is_full) == ([], True)
+
+
+def test_client_that_is_told_may_hold_back_at_once_again(mailbox):
+    """§8: told all at once, the first may have filled the mailbox."""
+    told = []
+    mailbox.on_drained("x", lambda: (told.append("x"), mailbox.on_drained("x", told.clear)))
+    mailbox.on_wait()
+    assert told == ["x"]
+
+
+@pytest.mark.parametrize("size", [16, 40])
+def test_bytes_of_clients_count(size):
+    """§8"""
+    mailbox, levels = own(Mailbox(max_messages=100, max_bytes=40)), []
+    for _ in range(3):
+        mailbox.put(Message("a", size=size))
+        levels.append(mailbox.is_full)
+    drain(mailbox.inbox)
+    assert levels == ([False, False, True] if size == 16 else [True] * 3)
+    assert not mailbox.is_full
+
+
+def test_mailbox_is_full_down_to_half_of_its_bytes():
+    """§8"""
+    mailbox = own(Mailbox(max_messages=0, max_bytes=4))
+    for _ in range(5):
+        mailbox.put(Message("a", size=1))
+    levels = [mailbox.is_full and mailbox.inbox.receive(timeout=0) is not None for _ in range(4)]
+    assert levels == [True, True, True, False]
+
+
+def test_released_mailbox_tells_all(mailbox):
+    """Its owner has ended: whoever holds back for it would do so for ever."""
+    told = []
+    fill(mailbox, "aaaaa")
+    mailbox.on_drained("x", lambda: told.append("x"))
+    mailbox.release()
+    assert (told, len(mailbox), mailbox.is_full) == (["x"], 0, False)
+
+
+def test_who_is_forgotten_is_not_told(mailbox):
+    told = []
+    mailbox.on_drained("x", lambda: told.append("x"))
+    mailbox.forget_drained("x")
+    mailbox.forget_drained("never there")
+    mailbox.inbox.receive(timeout=0.01)
+    assert told == []
+
+
+def test_drained_mailbox_is_quick_again(mailbox):
+    fill(mailbox, "aaaa")
+    mailbox.on_drained("x", lambda: None)
+    drain(mailbox.inbox)
+    assert mailbox.is_plain
+
+
+# -- turns (§2.7) ------------------------------------------------------------------------
+
+
+class Turns:
+    """A turn that notes what happens to it."""
+
+    def __init__(self, mailbox):
+        self.notes = []
+        mailbox.turn = self
+        mailbox.refresh()
+
+    def enter(self):
+        self.notes.append("enter")
+
+    def leave(self):
+        self.notes.append("leave")
+
+
+def test_each_item_has_its_turn(mailbox):
+    """§2.7"""
+    turns = Turns(mailbox)
+    fill(mailbox, "ab")
+    mailbox.close()
+    for message in mailbox.inbox:
+        turns.notes.append(message.topic)
+    assert turns.notes == ["leave", "enter", "a", "leave", "enter", "b", "leave", "enter"]
+
+
+def test_no_turn_is_held_while_the_owner_waits(mailbox):
+    """§2.7"""
+    turns = Turns(mailbox)
+    soon(lambda: turns.notes.append("elsewhere"))
+    mailbox.inbox.receive(timeout=0.01)
+    assert turns.notes == ["leave", "elsewhere", "enter"]

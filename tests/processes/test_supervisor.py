@@ -1,0 +1,417 @@
+"""Supervisors: who is started anew, when, in which order, and when it is too much (§2)."""
+
+import logging
+import time
+
+import gevent
+import pytest
+
+from greenrelay import process
+from greenrelay.process import Child, Supervisor
+from greenrelay.testing import wait_until
+from tests.sample_processes import idle, sleep
+
+NAMES = ("one", "two", "three")
+
+
+class Troupe:
+    """Children that note when they start and stop, and end as they are told."""
+
+    def __init__(self, node):
+        self.node = node
+        self.notes = []
+
+    def child(self, name, **options):
+        return Child(self.act, (name,), name=name, **options)
+
+    def children(self, **options):
+        return [self.child(name, **options) for name in NAMES]
+
+    def act(self, name):
+        self.notes.append(f"+{name}")
+        try:
+            for message in process.inbox():
+                message.payload()
+        finally:
+            self.notes.append(f"-{name}")
+
+    def tell(self, name, call=lambda: 1 / 0):
+        """Have a child call something, by default fail, and wait until it has ended."""
+        pid = process.registry.lookup(name)
+        process.send(pid, "do", call)
+        wait_until(lambda: not process.is_alive(pid))
+
+    def wait_for(self, text):
+        """Wait until the notes are these, and forget them."""
+        wait_until(lambda: len(self.notes) >= len(text.split()))
+        gevent.idle()  # nothing else may follow
+        notes, self.notes[:] = " ".join(self.notes), []
+        assert notes == text
+
+    def start(self, supervisor, **options):
+        """Start a supervisor, wait until its children are there, and return its PID."""
+        pid = supervisor.start(**options)
+        wait_until(lambda: len(self.notes) == len(supervisor.children))
+        self.notes.clear()
+        return pid
+
+
+@pytest.fixture
+def troupe(node):
+    return Troupe(node)
+
+
+# -- starting and stopping ---------------------------------------------------------------
+
+
+def test_children_start_in_order(troupe):
+    """§2"""
+    Supervisor(troupe.children()).start()
+    troupe.wait_for("+one +two +three")
+
+
+def test_children_stop_in_reverse_order(troupe, observer):
+    """§2: each before the next is asked."""
+    pid = troupe.start(Supervisor(troupe.children()))
+    process.cancel(pid)
+    assert observer.reason_of(pid) == "shutdown"
+    troupe.wait_for("-three -two -one")
+
+
+def test_supervisor_that_is_cancelled_before_its_first_step_ends(troupe, observer):
+    """§2.5"""
+    pid = Supervisor(troupe.children()).start()
+    process.cancel(pid)
+    assert observer.reason_of(pid) == "shutdown"
+
+
+def test_child_is_a_callable_a_text_or_a_child(node):
+    """§2"""
+    children = [idle, "tests.sample_processes:sleep", Child(idle, name="named")]
+    supervisor = Supervisor(children, strategy="one_for_one").start()
+    wait_until(lambda: len(node) == 4)
+    assert [str(child) for child in Supervisor(children).children] == [
+        "idle",
+        "tests.sample_processes:sleep",
+        "named",
+    ]
+    process.terminate(supervisor)
+
+
+def test_child_gets_its_arguments(node):
+    seen = []
+    Supervisor(
+        [Child(lambda *a, **k: seen.append((a, k)), (1,), {"b": 2}, restart="temporary")]
+    ).start()
+    wait_until(lambda: seen)
+    assert seen == [((1,), {"b": 2})]
+
+
+def test_supervisor_may_be_called_in_a_process(troupe, observer):
+    pid = process.spawn(Supervisor(troupe.children()), name="top")
+    troupe.wait_for("+one +two +three")
+    process.cancel("top")
+    assert observer.reason_of(pid) == "shutdown"
+
+
+def test_killed_supervisor_takes_its_children_along(troupe, node, observer):
+    """§2.4: they are linked with it."""
+    pid = troupe.start(Supervisor(troupe.children()))
+    children = [process.registry.lookup(name) for name in NAMES]
+    observer.watch(*children)
+    process.terminate(pid)
+    assert [observer.wait_for(child).reason for child in children] == ["killed"] * 3
+
+
+def test_supervisor_ends_with_its_starter(troupe, observer):
+    """§2.4: with the same reason, after its children."""
+    supervisors = []
+
+    def starter():
+        supervisors.append(Supervisor(troupe.children()).start(link=True))
+        process.inbox().receive()
+        process.exit("bad")
+
+    starter_pid = process.spawn(starter)
+    troupe.wait_for("+one +two +three")
+    observer.watch(supervisors[0])
+    process.send(starter_pid, "go")
+    assert observer.wait_for(supervisors[0]).reason == "bad"
+    troupe.wait_for("-three -two -one")
+
+
+def test_child_that_will_not_end_is_terminated(node, observer, caplog):
+    """§2"""
+    pid = Supervisor([Child(sleep, name="sleeper", shutdown=0.02)]).start()
+    sleeper = wait_until(lambda: process.registry.lookup("sleeper"))
+    observer.watch(sleeper, pid)
+    process.cancel(pid)
+    assert observer.wait_for(pid).reason == "shutdown"
+    assert observer.wait_for(sleeper).reason == "killed"
+    assert caplog.messages == [
+        f"{sleeper} did not end in 0.02 s, in tests.sample_processes:sleep; terminating it"
+    ]
+
+
+# -- strategies --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("strategy", "notes"),
+    [
+        ("one_for_one", "-two +two"),
+        ("one_for_all", "-two -three -one +one +two +three"),
+        ("rest_for_one", "-two -three +two +three"),
+    ],
+)
+def test_strategy_says_who_is_started_anew(troupe, strategy, notes):
+    """§2"""
+    troupe.start(Supervisor(troupe.children(), strategy=strategy))
+    troupe.tell("two")
+    troupe.wait_for(notes)
+
+
+@pytest.mark.parametrize("strategy", ["one_for_one", "one_for_all", "rest_for_one"])
+def test_several_that_fail_at_once_are_all_there_again(troupe, observer, strategy):
+    """Also one that ends while the supervisor stops another."""
+    pid = troupe.start(Supervisor(troupe.children(), strategy=strategy))
+    before = time.monotonic()
+    for name in NAMES:
+        process.send(name, "do", lambda: 1 / 0)
+    wait_until(lambda: troupe.notes.count("+one") + troupe.notes.count("+three") >= 2)
+    wait_until(lambda: all(process.registry.lookup(name) for name in NAMES))
+    assert process.is_alive(pid)
+    assert time.monotonic() - before < 2
+
+
+def stop_slowly():
+    """Take a moment to end, in which another child fails."""
+    idle()
+    process.send("two", "do", lambda: 1 / 0)
+    gevent.sleep(0.02)
+
+
+def test_child_that_fails_while_another_is_stopped_costs_no_time(troupe):
+    """two fails by itself just before it would have been stopped."""
+    children = [troupe.child("one"), troupe.child("two"), Child(stop_slowly, name="slow")]
+    supervisor = Supervisor(children, strategy="one_for_all").start()
+    wait_until(lambda: process.is_alive("slow"))
+    before = time.monotonic()
+    troupe.tell("one")
+    wait_until(lambda: troupe.notes.count("+two") == 2)
+    assert time.monotonic() - before < 2
+    assert process.is_alive(supervisor)
+
+
+def test_one_for_one_leaves_the_others_alone(troupe):
+    """§2"""
+    troupe.start(Supervisor(troupe.children()))
+    others = [process.registry.lookup(name) for name in ("one", "three")]
+    troupe.tell("two")
+    troupe.wait_for("-two +two")
+    assert [process.registry.lookup(name) for name in ("one", "three")] == others
+
+
+# -- who is started anew -----------------------------------------------------------------
+
+FAILS = {"it fails": lambda: 1 / 0}
+ENDS_WELL = {
+    "it ends normally": lambda: process.exit(),
+    "it shuts down": lambda: process.exit("shutdown"),
+    "it is cancelled": lambda: process.cancel(process.pid()),
+}
+
+
+@pytest.mark.parametrize(
+    ("restart", "ends", "is_restarted"),
+    [
+        ("permanent", {**FAILS, **ENDS_WELL}, True),
+        ("transient", FAILS, True),
+        ("transient", ENDS_WELL, False),
+        ("temporary", {**FAILS, **ENDS_WELL}, False),
+    ],
+)
+def test_restart_says_after_which_ends(troupe, restart, ends, is_restarted):
+    """§2.8"""
+    for end in ends.values():
+        pid = troupe.start(Supervisor([troupe.child("one", restart=restart)]))
+        troupe.tell("one", end)
+        troupe.wait_for("-one +one" if is_restarted else "-one")
+        process.cancel(pid)
+        wait_until(lambda pid=pid: not process.is_alive(pid))
+        troupe.notes.clear()
+
+
+def test_temporary_child_is_not_started_anew_with_the_others(troupe):
+    """§2.8: as Erlang's, whoever ended it."""
+    children = [troupe.child("one"), troupe.child("two", restart="temporary")]
+    troupe.start(Supervisor(children, strategy="one_for_all"))
+    troupe.tell("one")
+    troupe.wait_for("-one -two +one")
+
+
+def test_child_that_is_not_started_anew_is_logged(troupe, caplog):
+    troupe.start(Supervisor([troupe.child("one", restart="temporary")]))
+    troupe.tell("one", process.exit)
+    wait_until(lambda: caplog.messages)
+    assert caplog.messages == ["child one ended: normal; it is not restarted"]
+    assert caplog.records[0].levelno == logging.INFO
+
+
+# -- intensity and back-off --------------------------------------------------------------
+
+
+def test_supervisor_gives_up_after_too_many_restarts(troupe, observer):
+    """§2: reason `shutdown`, children in reverse order."""
+    pid = troupe.start(Supervisor(troupe.children(), max_restarts=1))
+    observer.watch(pid)
+    troupe.tell("two")
+    troupe.wait_for("-two +two")
+    troupe.tell("two")
+    assert observer.wait_for(pid).reason == "shutdown"
+    troupe.wait_for("-two -three -one")
+
+
+def test_supervisor_without_restarts_gives_up_at_once(troupe, observer):
+    pid = troupe.start(Supervisor(troupe.children(), max_restarts=0))
+    observer.watch(pid)
+    troupe.tell("three")
+    assert observer.wait_for(pid).reason == "shutdown"
+    troupe.wait_for("-three -two -one")
+
+
+def test_old_restarts_are_forgiven(troupe):
+    """§2: it is so many within so many seconds that count."""
+    pid = troupe.start(Supervisor([troupe.child("one")], max_restarts=1, within=0.03))
+    for _ in range(4):
+        troupe.tell("one")
+        troupe.wait_for("-one +one")
+        gevent.sleep(0.04)
+    assert process.is_alive(pid)
+
+
+def test_restarts_in_a_row_wait_longer_and_longer(troupe):
+    """§2: the first is at once, then 50 ms, 100 ms, …"""
+    troupe.start(Supervisor([troupe.child("one")]))
+    troupe.tell("one")
+    gevent.idle()
+    for seconds in (0.05, 0.1):
+        assert process.registry.lookup("one")
+        before = time.monotonic()
+        troupe.tell("one")
+        wait_until(lambda: process.registry.lookup("one"))
+        assert time.monotonic() - before >= seconds
+
+
+def test_supervisor_can_be_stopped_while_it_waits_to_restart(troupe, observer):
+    pid = troupe.start(Supervisor([troupe.child("one")]))
+    for _ in range(3):
+        wait_until(lambda: process.registry.lookup("one"))
+        troupe.tell("one")
+    process.cancel(pid)
+    assert observer.reason_of(pid) == "shutdown"
+
+
+def test_failure_goes_up_to_the_next_supervisor(troupe):
+    """§2: one who can start a larger part afresh."""
+    inner = Supervisor([troupe.child("one")], max_restarts=0)
+    Supervisor([inner]).start()
+    troupe.wait_for("+one")
+    troupe.tell("one")
+    troupe.wait_for("-one +one")
+
+
+# -- reports -----------------------------------------------------------------------------
+
+
+def test_reports_say_which_child_why_and_how_often(troupe, caplog):
+    """§2"""
+    pid = troupe.start(Supervisor([troupe.child("one")], max_restarts=1))
+    troupe.tell("one", lambda: 1 / 0)
+    troupe.wait_for("-one +one")
+    troupe.tell("one", lambda: process.exit("bad"))
+    wait_until(lambda: not process.is_alive(pid))
+    reports = [each for each in caplog.records if each.name == "greenrelay.supervisor"]
+    assert [(each.levelname, each.message) for each in reports] == [
+        (
+            "WARNING",
+            "child one ended: error: ZeroDivisionError: division by zero; restart 1 of 1 in 5 s",
+        ),
+        ("ERROR", "child one ended: bad; 2 ends in 5 s are too many, giving up"),
+    ]
+
+
+# -- singletons --------------------------------------------------------------------------
+
+
+def test_singleton_is_taken_over(troupe, observer):
+    """§2: by a supervisor that has waited for the name."""
+    first = troupe.start(Supervisor([troupe.child("leader")]))
+    second = Supervisor([troupe.child("leader")]).start()
+    leader = process.registry.lookup("leader")
+    observer.watch(leader)
+    gevent.idle()
+    assert troupe.notes == []
+    process.terminate(first)
+    assert observer.wait_for(leader).reason == "killed"
+    troupe.wait_for("-leader +leader")
+    assert process.info("leader")["links"] == [second]
+
+
+def test_failed_singleton_has_one_successor(troupe):
+    """§2: both supervisors want to start it."""
+    for _ in range(2):
+        Supervisor([troupe.child("leader")]).start()
+    troupe.wait_for("+leader")
+    for _ in range(3):
+        troupe.tell("leader")
+        wait_until(lambda: process.registry.lookup("leader"))
+    assert troupe.notes.count("+leader") - troupe.notes.count("-leader") in (0, 1)
+    assert len(process.info("leader")["links"]) == 1
+
+
+def test_stopping_supervisor_leaves_another_s_singleton_alone(troupe, observer):
+    troupe.start(Supervisor([troupe.child("leader")]))
+    second = Supervisor([troupe.child("leader")]).start()
+    gevent.sleep(0)
+    process.cancel(second)
+    assert observer.reason_of(second) == "shutdown"
+    assert process.info("leader")["watchers"] == 1
+    assert troupe.notes == []
+
+
+# -- bad use -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        pytest.param(
+            lambda: Supervisor([idle], strategy="all"),
+            ValueError,
+            "strategy is one of one_for_one, one_for_all, rest_for_one, got 'all'",
+            id="strategy",
+        ),
+        pytest.param(
+            lambda: Supervisor(["no.such:thing"]), ValueError, "package.module:function", id="text"
+        ),
+        pytest.param(lambda: Supervisor([None]), TypeError, "takes a function or", id="none"),
+        pytest.param(lambda: Supervisor(idle), TypeError, "takes a list of children", id="one"),
+        pytest.param(
+            lambda: Supervisor("tests.sample_processes:idle"),
+            TypeError,
+            r"takes a list of children: \[tests.sample_processes:idle\]",
+            id="one text",
+        ),
+        pytest.param(
+            lambda: Child(idle, restart="always"),
+            ValueError,
+            "restart is one of permanent, transient, temporary, got 'always'",
+            id="restart",
+        ),
+        pytest.param(lambda: Supervisor([])(), RuntimeError, "process around it", id="called"),
+    ],
+)
+def test_bad_plan_is_an_error_at_once(node, make, error, text):
+    with pytest.raises(error, match=text):
+        make()

@@ -1,0 +1,21 @@
+"""What proxies say of a request, of whom only the nearest is trusted (§6.2)."""
+
+import pytest
+
+from greenrelay.protocol.origins import OriginPolicy
+
+PROXY = "10.0.0.7"
+
+
+@pytest.mark.parametrize("comma", [", ", ","])
+def test_nearest_of_three_proxies_is_believed(comma):
+    """§6.2: what the client itself wrote is the first of them."""
+    environ = {
+        "REMOTE_ADDR": PROXY,
+        "HTTP_HOST": "inner.example",
+        "wsgi.url_scheme": "http",
+        "HTTP_X_FORWARDED_PROTO": comma.join(["http", "http", "https"]),
+        "HTTP_X_FORWARDED_HOST": comma.join(["evil.example", "cdn.example", "app.example.com"]),
+    }
+    own = OriginPolicy(trusted_proxies=[PROXY]).own_origin(environ)
+    assert (own.scheme, own.host) == ("https", "app.example.com")

@@ -1,0 +1,418 @@
+"""Both relay headers: every field, what it may hold, and what is said when it holds another."""
+
+import dataclasses
+
+import pytest
+import simplejson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from greenrelay.errors import ConfigurationError, GreenRelayError
+from greenrelay.pid import PID
+from greenrelay.relay.config import (
+    DEFAULT_LIMITS,
+    EVENT_STREAM,
+    WEBSOCKET,
+    Limits,
+    RelayConfig,
+    nearest,
+    parse_fields,
+    parse_relay_header,
+    relay_config,
+)
+
+TARGET = "proc@web1/AAECAwQFBgcICQoL"
+
+
+def header(**fields):
+    return simplejson.dumps({"target_pid": TARGET, **fields})
+
+
+def parse_stream(**fields):
+    """Return what an `X-SSE-Relay` with these fields, and no others, asks for."""
+    return parse_relay_header(simplejson.dumps(fields), kind=EVENT_STREAM)
+
+
+def fault(call, *args):
+    """Return the text of the `ConfigurationError` that a call raises."""
+    with pytest.raises(ConfigurationError) as caught:
+        call(*args)
+    return str(caught.value)
+
+
+def said(text):
+    """Return what is said about a header, nothing if it is taken."""
+    try:
+        parse_relay_header(text)
+    except ConfigurationError as error:
+        return str(error)
+    return ""
+
+
+# -- what holds without a word ---------------------------------------------------------------
+
+
+def test_only_the_target_is_required():
+    """§3.1"""
+    config = parse_relay_header(header())
+    assert type(config.target_pid) is PID
+    assert config == RelayConfig(target_pid=PID(TARGET))
+    assert set(WEBSOCKET.fields) == {"target_pid", *DEFAULTS}
+
+
+DEFAULTS = {
+    "message_topic": "ws.message",
+    "heartbeat_interval": 0.0,
+    "metadata": {},
+    "dialect": "raw",
+    "max_message_size": 1024 * 1024,
+    "max_backlog": 1024 * 1024,
+    "slow_consumer": "close",
+    "ping_interval": 25.0,
+    "idle_timeout": 0.0,
+    "compression": False,
+    "max_rate": 0.0,
+}
+
+
+STREAM_DEFAULTS = {
+    "target_pid": "",
+    "message_topic": "sse.message",
+    "heartbeat_interval": 30.0,
+    "metadata": {},
+    "max_backlog": 1024 * 1024,
+    "slow_consumer": "close",
+    "idle_timeout": 0.0,
+    "hard_timeout": 0.0,
+    "retry": 0.0,
+}
+
+
+@pytest.mark.parametrize(("field", "value"), DEFAULTS.items(), ids=DEFAULTS.keys())
+def test_defaults(field, value):
+    """§3.1, §8"""
+    assert getattr(parse_relay_header(header()), field) == value
+
+
+@pytest.mark.parametrize(("field", "value"), STREAM_DEFAULTS.items(), ids=STREAM_DEFAULTS.keys())
+def test_defaults_of_an_event_stream(field, value):
+    """§5.1, §5.2: no field is required."""
+    assert getattr(parse_stream(), field) == value
+    assert set(EVENT_STREAM.fields) == set(STREAM_DEFAULTS)
+
+
+def test_every_field_has_a_default_that_is_tested():
+    """§3.1: a new field belongs into the table above."""
+    names = {item.name for item in dataclasses.fields(RelayConfig)}
+    assert names == {"target_pid", *DEFAULTS, *STREAM_DEFAULTS}
+
+
+def test_the_limits_around_a_header_hold_where_it_says_nothing():
+    """§3.1: per-connection limits, overriding the router's."""
+    limits = Limits(max_message_size=10, ping_interval=0.0, dialect="envelope")
+    config = parse_relay_header(header(max_message_size=20), limits)
+    assert (config.max_message_size, config.ping_interval) == (20, 0.0)
+    assert config.dialect == "envelope"
+    assert config.max_backlog == DEFAULT_LIMITS.max_backlog
+
+
+def test_two_connections_share_no_metadata():
+    """§3.1"""
+    assert relay_config({"target_pid": TARGET}).metadata is not RelayConfig().metadata
+
+
+# -- every field, good -----------------------------------------------------------------------
+
+GOOD = [
+    ("target_pid", TARGET, PID(TARGET)),
+    ("message_topic", "chat", "chat"),
+    ("message_topic", "a b/c*é@", "a b/c*é@"),
+    ("heartbeat_interval", "1m30s", 90.0),
+    ("heartbeat_interval", "0s", 0.0),
+    ("metadata", {"user": 7, "roles": ["a"], "é": None}, {"user": 7, "roles": ["a"], "é": None}),
+    ("metadata", {}, {}),
+    ("dialect", "raw", "raw"),
+    ("dialect", "envelope", "envelope"),
+    ("max_message_size", 1, 1),
+    ("max_message_size", 0, 0),
+    ("max_backlog", 10**12, 10**12),
+    ("max_backlog", 0, 0),
+    ("slow_consumer", "close", "close"),
+    ("slow_consumer", "drop_new", "drop_new"),
+    ("slow_consumer", "drop_old", "drop_old"),
+    ("ping_interval", "500ms", 0.5),
+    ("ping_interval", "0s", 0.0),
+    ("idle_timeout", "2h", 7200.0),
+    ("compression", True, True),
+    ("compression", False, False),
+    ("max_rate", 0, 0.0),
+    ("max_rate", 0.5, 0.5),
+    ("max_rate", 100, 100.0),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "inner"), GOOD, ids=[f"{item[0]}={item[1]!r}"[:40] for item in GOOD]
+)
+def test_fields_are_taken(field, value, inner):
+    """§3.1"""
+    config = parse_relay_header(header(**{field: value}))
+    assert getattr(config, field) == inner
+    assert type(getattr(config, field)) is type(inner)
+
+
+# -- every field, bad ------------------------------------------------------------------------
+
+BAD = [
+    ("target_pid", None, "a PID is a str like 'proc@web1/Zk3v…', got NoneType"),
+    ("target_pid", "", "'' is not of the form host@node/id"),
+    (
+        "target_pid",
+        "room",
+        "'room' is not of the form host@node/id; if it is a registered name: "
+        "process.registry.lookup('room')",
+    ),
+    ("target_pid", [TARGET], "got list"),
+    ("message_topic", None, "a topic is a string that is not empty"),
+    ("message_topic", "", "a topic is a string that is not empty"),
+    ("message_topic", "@join", "has no '@' first: '@join'"),
+    ("message_topic", 7, "a topic is a string"),
+    ("message_topic", "\ud800x", "surrogates not allowed"),
+    ("heartbeat_interval", 30, "a duration is a string like '30s' or '1m30s', got 30"),
+    ("heartbeat_interval", "-1s", "write '0s' for off"),
+    ("heartbeat_interval", "30", "write a number with h, m, s or ms, like '1m30s'"),
+    ("heartbeat_interval", None, "a duration is a string"),
+    ("metadata", None, 'metadata is an object like {"user": 7}, got None'),
+    ("metadata", [], "metadata is an object"),
+    ("metadata", "x", "metadata is an object"),
+    ("dialect", "Raw", "write one of raw, envelope, got 'Raw'"),
+    ("dialect", None, "write one of raw, envelope, got None"),
+    ("dialect", ["raw"], "write one of raw, envelope, got ['raw']"),
+    ("max_message_size", -1, "write a whole number, 0 for off, got -1"),
+    ("max_message_size", 1.5, "write a whole number, 0 for off, got 1.5"),
+    ("max_message_size", "1MiB", "write a whole number, 0 for off, got '1MiB'"),
+    ("max_message_size", True, "write a whole number, 0 for off, got True"),
+    ("max_message_size", None, "write a whole number"),
+    ("max_backlog", -1, "write a whole number"),
+    ("max_backlog", "0", "write a whole number"),
+    ("slow_consumer", "drop", "write one of close, drop_new, drop_old, got 'drop'"),
+    ("slow_consumer", {}, "write one of close, drop_new, drop_old, got {}"),
+    ("ping_interval", 25, "a duration is a string"),
+    ("ping_interval", "25 s", "is no duration"),
+    ("idle_timeout", "forever", "is no duration"),
+    ("idle_timeout", "9000h", "longer than a year; write '0s' for off"),
+    ("compression", "on", "write true or false, got 'on'"),
+    ("compression", 1, "write true or false, got 1"),
+    ("compression", None, "write true or false, got None"),
+    ("max_rate", -0.5, "write messages per second, 0 for off, got -0.5"),
+    ("max_rate", "10/s", "write messages per second, 0 for off, got '10/s'"),
+    ("max_rate", True, "write messages per second, 0 for off, got True"),
+    ("max_rate", 10**9, "write messages per second"),
+    ("max_rate", 10**400, "write messages per second"),
+    ("max_rate", None, "write messages per second"),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "remedy"), BAD, ids=[f"{item[0]}={item[1]!r}"[:40] for item in BAD]
+)
+def test_a_malformed_field_is_named_with_its_remedy(field, value, remedy):
+    """§3.2: logged with the exact fault."""
+    text = fault(parse_relay_header, header(**{field: value}))
+    assert text.startswith(f"X-WS-Relay: {field!r}: ")
+    assert remedy in text
+
+
+@pytest.mark.parametrize("field", DEFAULTS)
+def test_what_an_error_shows_of_a_value_has_a_bound(field):
+    """§3.2: details go to the log, and it is not to drown."""
+    assert len(said(header(**{field: "x" * 10_000}))) < 300
+    assert 0 < len(said(header(**{field: ["x"] * 10_000}))) < 300
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+@pytest.mark.parametrize("field", ["max_rate", "max_message_size"])
+def test_numbers_that_are_none_are_refused(field, number):
+    """§3.2"""
+    fault(parse_relay_header, f'{{"target_pid": "{TARGET}", "{field}": {number}}}')
+
+
+# -- the object around the fields ------------------------------------------------------------
+
+NO_OBJECT = {
+    "empty": ("", "X-WS-Relay is no JSON"),
+    "a bare PID": (TARGET, "X-WS-Relay is no JSON"),
+    "cut off": ('{"target_pid": ', "X-WS-Relay is no JSON"),
+    "two objects": ("{} {}", "X-WS-Relay is no JSON"),
+    "Python's own": ("{'target_pid': None}", "X-WS-Relay is no JSON"),
+    "trailing comma": (header()[:-1] + ",}", "X-WS-Relay is no JSON"),
+    "nested without end": ("[" * 100_000, "X-WS-Relay is no JSON"),
+    "a number without end": ('{"max_backlog": ' + "9" * 10_000 + "}", "X-WS-Relay is no JSON"),
+    "a JSON string": (simplejson.dumps(TARGET), 'must be an object like {"target_pid": pid}'),
+    "null": ("null", 'must be an object like {"target_pid": pid}, got null'),
+    "a list": (f'["{TARGET}"]', "must be an object"),
+    "a long list": (simplejson.dumps(["x"] * 9999), "must be an object"),
+}
+
+
+@pytest.mark.parametrize(("text", "remedy"), NO_OBJECT.values(), ids=NO_OBJECT.keys())
+def test_a_header_that_is_no_object_is_a_configuration_error(text, remedy):
+    """§3.2: JSON is malformed."""
+    assert remedy in fault(parse_relay_header, text)
+    assert len(fault(parse_relay_header, text)) < 300
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({}, "got {}"),
+        ({"target": TARGET}, 'got {"target": …}'),
+        ({"metadata": {"token": "secret"}, "dialect": {1}}, 'got {"metadata": …, "dialect": …}'),
+        ({"x" * 999: 1, 2: 3}, 'got {"xxxxx'),
+    ],
+    ids=["nothing", "misspelt", "names without values", "long"],
+)
+def test_a_missing_target_is_answered_with_what_to_send(fields, shown):
+    """§3.2: `target_pid` missing."""
+    text = fault(relay_config, fields)
+    assert '"target_pid" is missing; send {"target_pid": pid}, ' + shown in text
+    assert len(text) < 200
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=50),
+        st.dictionaries(
+            st.sampled_from(["target_pid", *DEFAULTS, "x"]),
+            st.recursive(
+                st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+                lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+                max_leaves=5,
+            ),
+        ).map(lambda fields: simplejson.dumps({"target_pid": TARGET, **fields}, allow_nan=True)),
+    )
+)
+def test_any_header_is_a_configuration_or_a_configuration_error(text):
+    """§3.2"""
+    assert len(said(text)) < 400
+
+
+# -- event streams ---------------------------------------------------------------------------
+
+STREAM_GOOD = [
+    ("target_pid", TARGET, PID(TARGET)),
+    ("target_pid", "", PID()),
+    ("message_topic", "*", "*"),
+    ("heartbeat_interval", "0s", 0.0),
+    ("idle_timeout", "1m", 60.0),
+    ("hard_timeout", "1h", 3600.0),
+    ("retry", "1500ms", 1.5),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "inner"),
+    STREAM_GOOD,
+    ids=[f"{item[0]}={item[1]!r}"[:40] for item in STREAM_GOOD],
+)
+def test_fields_of_an_event_stream_are_taken(field, value, inner):
+    """§5.1, §5.5: an empty target is none."""
+    config = parse_stream(**{field: value})
+    assert getattr(config, field) == inner
+    assert type(getattr(config, field)) is type(inner)
+
+
+STREAM_BAD = [
+    ("target_pid", " ", "'target_pid': ' ' is not of the form host@node/id"),
+    ("message_topic", "", "'message_topic': a topic is a string that is not empty"),
+    ("hard_timeout", 3600, "'hard_timeout': a duration is a string"),
+    ("retry", "-1s", "'retry': a duration can't be negative"),
+    ("hard_timout", "1h", "unknown field 'hard_timout'; did you mean 'hard_timeout'?"),
+    ("dialect", "raw", "unknown field 'dialect'; known are hard_timeout, "),
+    ("compression", True, "unknown field 'compression'"),
+    ("max_message_size", 1, "unknown field 'max_message_size'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "text"),
+    STREAM_BAD,
+    ids=[f"{item[0]}={item[1]!r}"[:40] for item in STREAM_BAD],
+)
+def test_a_fault_of_an_event_stream_is_told_of_its_own_header(field, value, text):
+    """§5.1: failure answers as §3.2."""
+    shown = fault(lambda: parse_stream(**{field: value}))
+    assert shown.startswith("X-SSE-Relay: ")
+    assert text in shown
+
+
+def test_a_websocket_has_no_fields_of_an_event_stream():
+    """§3.1"""
+    for field in ("hard_timeout", "retry"):
+        assert "unknown field" in fault(parse_relay_header, header(**{field: "1h"}))
+
+
+# -- unknown fields, and ws.control ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("heartbeat", "; did you mean 'heartbeat_interval'?"),
+        ("hearbeat_interval", "; did you mean 'heartbeat_interval'?"),
+        ("Metadata", "; did you mean 'metadata'?"),
+        ("max-rate", "; did you mean 'max_rate'?"),
+        ("zzz", "; known are compression, dialect, heartbeat_interval, "),
+        ("", "; known are compression, "),
+    ],
+)
+def test_an_unknown_field_is_answered_with_the_nearest_known(name, hint):
+    """§3.2"""
+    assert f"unknown field {name!r}{hint}" in fault(parse_relay_header, header(**{name: 1}))
+
+
+@pytest.mark.parametrize("name", [1, None, ("a", "b"), b"metadata"])
+def test_a_field_whose_name_is_no_text_is_unknown(name):
+    """§3.6: a mapping from Python may have anything for a key; it is ignored whole."""
+    assert f"unknown field {name!r}" in fault(parse_fields, {name: 1})
+
+
+@pytest.mark.parametrize(("name", "value"), [("colour", "red"), ("idle_timeout", "soon")])
+def test_a_fault_in_a_control_message_is_told_of_its_topic(name, value):
+    """§3.6: no header was involved."""
+    for kind in (WEBSOCKET, EVENT_STREAM):
+        told = fault(parse_fields, {name: value}, kind, kind.control)
+        assert told.startswith(f"{kind.control}: ")
+        assert fault(parse_fields, {name: value}, kind).startswith(f"{kind.header}: ")
+
+
+def test_control_gives_only_the_fields_it_names():
+    """§3.6: the others stay as they are."""
+    fields = parse_fields({"metadata": {"a": 1}, "idle_timeout": "1m"})
+    assert fields == {"metadata": {"a": 1}, "idle_timeout": 60.0}
+
+
+def test_one_malformed_field_spoils_the_whole_control():
+    """§3.6: malformed: ignored whole."""
+    assert "'max_rate'" in fault(parse_fields, {"metadata": {}, "max_rate": "fast"})
+
+
+def test_the_nearest_of_any_words():
+    """§6.1, §10.1: options and keys are hinted at in the same words."""
+    assert nearest("GREENRELAY_NODES", ["GREENRELAY_NODE", "X"]) == (
+        "; did you mean 'GREENRELAY_NODE'?"
+    )
+    assert nearest("zzz", iter(["b", "a"])) == "; known are a, b"
+
+
+def test_configuration_errors_can_be_caught_as_ours_and_as_wrong_values():
+    """§3.2"""
+    assert issubclass(ConfigurationError, GreenRelayError)
+    assert issubclass(ConfigurationError, ValueError)
+
+
+def test_a_configuration_can_not_be_changed_in_place():
+    """§3.6: what a connection obeys is replaced, wholly or not at all."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        parse_relay_header(header()).dialect = "envelope"
