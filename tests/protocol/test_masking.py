@@ -64,7 +64,7 @@ def test_leading_and_trailing_zeros_keep_the_length(function, size):
 def test_without_the_extension_the_fallback_is_taken():
     code = (
         "import sys; sys.modules['websockets.speedups'] = None\n"
-        "from greenrelay import masking\n"
+        "from greenrelay.protocol import masking\n"
         "assert masking.apply_mask is masking.apply_mask_python"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
