@@ -23,8 +23,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("testing", "serving", "web", "relay", "processes", "protocol")
-PAGES = [ROOT / "README.md", ROOT / "CHANGES.md", *sorted((ROOT / "docs").glob("*.md"))]
-REFERENCE = ROOT / "docs" / "reference.md"
+PAGES = [ROOT / "README.md", ROOT / "CHANGES.md", *sorted((ROOT / "docs").rglob("*.md"))]
+REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
 DESIGN = ROOT / "docs" / "design.md"
 SECONDS = 60
 """How long one program may take; it takes about one."""
@@ -67,6 +67,11 @@ class Program(NamedTuple):
     """Name and code of the page's named programs before this one."""
 
 
+def name_of(page: Path) -> str:
+    """Return a page's path in the project."""
+    return str(page.relative_to(ROOT))
+
+
 def find_programs(page: Path) -> list[Program]:
     """Return the whole programs of a page."""
     text = page.read_text()
@@ -81,7 +86,7 @@ def find_programs(page: Path) -> list[Program]:
         is_next = following and not text[part.end() : following.start()].strip()
         printed = following["code"] if is_next and following["language"] == "text" else None
         check = following["check"] if is_next else None
-        title = f"{page.name}:{line}"
+        title = f"{name_of(page)}:{line}"
         file = name[1] if name else "example.py"
         programs.append(Program(title, file, code, printed, check, tuple(named.items())))
         if name:
@@ -93,7 +98,7 @@ def find_fragments(page: Path) -> list[tuple[str, str]]:
     """Return title and code of the parts of programs of a page."""
     text = page.read_text()
     return [
-        (f"{page.name}:{text.count(chr(10), 0, part.start()) + 1}", part["code"])
+        (f"{name_of(page)}:{text.count(chr(10), 0, part.start()) + 1}", part["code"])
         for part in PART.finditer(text)
         if part["language"] == "py"
     ]
@@ -153,13 +158,13 @@ def test_a_fragment_is_python(title, code):
     compile(code, title, "exec")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_a_page_s_script_connects_to_where_the_page_is_from(page):
     """`ws://` is refused on a page that came by TLS, and `wss://` reaches no server without it."""
     assert not re.search(r"""(WebSocket|connect)\(["'`]wss?://""", page.read_text())
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_leads_somewhere(page):
     for target in LINK.findall(without_code(page)):
         if re.match(r"[a-z]+:", target):
@@ -171,13 +176,14 @@ def test_every_link_leads_somewhere(page):
         assert not anchor or anchor in anchors(file), f"{target}: no such heading"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_block_is_closed(page):
     assert page.read_text().count("\n```") % 2 == 0
 
 
 def test_every_clause_that_is_cited_is_in_the_reference():
-    known = {clause or section for clause, section in CLAUSE.findall(REFERENCE.read_text())}
+    texts = [page.read_text() for page in REFERENCE]
+    known = {clause or section for text in texts for clause, section in CLAUSE.findall(text)}
     for file in [*(ROOT / "tests").rglob("test_*.py"), *PAGES]:
         for line in file.read_text().splitlines():
             cited = [] if FOREIGN.search(line) else CITED.findall(line)
