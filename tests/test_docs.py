@@ -24,7 +24,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("testing", "serving", "web", "relay", "processes", "protocol")
 PAGES = [ROOT / "README.md", ROOT / "CHANGES.md", *sorted((ROOT / "docs").rglob("*.md"))]
-REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.md"))
+INDEX = ROOT / "docs" / "reference" / "README.md"
+SECTIONS = sorted({*INDEX.parent.glob("*.md")} - {INDEX})
 DESIGN = ROOT / "docs" / "design.md"
 SECONDS = 60
 """How long one program may take; it takes about one."""
@@ -36,7 +37,8 @@ PART = re.compile(
 )
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
-CLAUSE = re.compile(r"^\*\*§(\d+\.\d+)\*\*|^## (\d+) ", re.MULTILINE)
+CLAUSE = re.compile(r"^\*\*§(\d+\.\d+)\*\*|^# (\d+) ", re.MULTILINE)
+"""A clause's mark, or the heading of a section's page."""
 CITED = re.compile(r"§(\d+(?:\.\d+)*)")
 FOREIGN = re.compile(r"RFC|Standard|§\d+(?:\.\d+){2}")
 """A line that cites another document: ours has two levels."""
@@ -115,6 +117,11 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
 
+def clauses(page: Path) -> list[str]:
+    """Return the numbers of a page's section and of its clauses, as they stand there."""
+    return [clause or section for clause, section in CLAUSE.findall(page.read_text())]
+
+
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Python in `folder`, with this working tree's greenrelay."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -181,9 +188,24 @@ def test_every_block_is_closed(page):
     assert page.read_text().count("\n```") % 2 == 0
 
 
+def test_every_clause_is_there_once_and_in_its_place():
+    numbers = []
+    for page in SECTIONS:
+        section, *marks = clauses(page)
+        numbers.append(int(section))
+        assert marks == [f"{section}.{last + 1}" for last in range(len(marks))], page.name
+    assert sorted(numbers) == [*range(1, len(SECTIONS) + 1)]
+
+
+@pytest.mark.parametrize("page", SECTIONS, ids=name_of)
+def test_the_index_and_a_page_of_the_reference_lead_to_each_other(page):
+    opening = page.read_text().split("\n\n")[1]
+    assert "[reference](README.md)" in opening
+    assert f"]({page.name})" in INDEX.read_text()
+
+
 def test_every_clause_that_is_cited_is_in_the_reference():
-    texts = [page.read_text() for page in REFERENCE]
-    known = {clause or section for text in texts for clause, section in CLAUSE.findall(text)}
+    known = {clause for page in SECTIONS for clause in clauses(page)}
     for file in [*(ROOT / "tests").rglob("test_*.py"), *PAGES]:
         for line in file.read_text().splitlines():
             cited = [] if FOREIGN.search(line) else CITED.findall(line)
