@@ -35,7 +35,9 @@ PART = re.compile(
     r"^```(?P<language>[a-z]*)\n(?P<code>.*?)^```$|^<!-- check\n(?P<check>.*?)^-->$",
     re.MULTILINE | re.DOTALL,
 )
-LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
+DEFINITION = re.compile(r"^\[([^\]]+)\]: (\S+)$", re.MULTILINE)
+"""Where a link `[text]` leads; it stands at the end of its page."""
 HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
 CLAUSE = re.compile(r"^\*\*§(\d+\.\d+)\*\*|^# (\d+) ", re.MULTILINE)
 """A clause's mark, or the heading of a section's page."""
@@ -111,15 +113,37 @@ def without_code(page: Path) -> str:
     return re.sub(r"`[^`\n]*`", "``", PART.sub("", page.read_text()))
 
 
+def find_links(page: Path) -> list[tuple[str, str]]:
+    """Return text and target of a page's links."""
+    text = without_code(page)
+    return [*LINK.findall(text), *DEFINITION.findall(text)]
+
+
+def anchor_of(title: str) -> str:
+    """Return the name under which a heading can be linked, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
+
+
 def anchors(page: Path) -> set[str]:
-    """Return the names under which a page's headings can be linked, as GitHub makes them."""
-    titles = HEADING.findall(PART.sub("", page.read_text()))
-    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+    """Return the names under which a page's headings can be linked."""
+    return {anchor_of(title) for title in HEADING.findall(PART.sub("", page.read_text()))}
 
 
 def clauses(page: Path) -> list[str]:
     """Return the numbers of a page's section and of its clauses, as they stand there."""
     return [clause or section for clause, section in CLAUSE.findall(page.read_text())]
+
+
+def find_places() -> dict[str, tuple[Path, str]]:
+    """Return the page of every clause, and the anchor above it; of a section the page alone."""
+    places = {}
+    for page in SECTIONS:
+        text = PART.sub("", page.read_text())
+        for mark in CLAUSE.finditer(text):
+            titles = re.findall(r"^##+ (.+)$", text[: mark.start()], re.MULTILINE)
+            anchor = anchor_of(titles[-1]) if titles else ""
+            places[mark[1] or mark[2]] = (page, anchor)
+    return places
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -173,7 +197,7 @@ def test_a_page_s_script_connects_to_where_the_page_is_from(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_link_leads_somewhere(page):
-    for target in LINK.findall(without_code(page)):
+    for _, target in find_links(page):
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
@@ -210,6 +234,25 @@ def test_every_clause_that_is_cited_is_in_the_reference():
         for line in file.read_text().splitlines():
             cited = [] if FOREIGN.search(line) else CITED.findall(line)
             assert known.issuperset(cited), f"{file.name}: {line.strip()}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_link_that_cites_a_clause_leads_to_it(page):
+    places = find_places()
+    for text, target in find_links(page):
+        path, _, anchor = target.partition("#")
+        for clause in CITED.findall(text):
+            assert ((page.parent / path).resolve() if path else page, anchor) == places[clause]
+
+
+@pytest.mark.parametrize("page", SECTIONS, ids=name_of)
+def test_the_reference_cites_by_links(page):
+    text = without_code(page)
+    prose = CLAUSE.sub("", LINK.sub("", DEFINITION.sub("", text)))
+    assert {f"§{clause}" for clause in CITED.findall(prose)} == dict(
+        DEFINITION.findall(text)
+    ).keys()
+    assert not re.search(r"(?<!\[)§", prose)
 
 
 @pytest.mark.parametrize("room", [None, *ROOMS], ids=lambda room: room or "the house")
