@@ -33,14 +33,12 @@ from greenrelay.processes.entity import default_name
 from greenrelay.processes.node import Node
 from greenrelay.serving.drain import drain
 from greenrelay.serving.server import RelayServer
-from greenrelay.testing.clients import (
-    DEFAULT_TIMEOUT_SECONDS,
-    EventStreamClient,
-    WebSocketClient,
-)
+from greenrelay.testing.clients import DEFAULT_TIMEOUT_SECONDS
 from greenrelay.testing.httpclient import HttpSession
 from greenrelay.testing.loopthread import LoopThread, ThreadEnded
 from greenrelay.testing.rescue import Rescue
+from greenrelay.testing.sseclient import EventStreamClient
+from greenrelay.testing.wsclient import WebSocketClient
 from greenrelay.web.middleware import RelayMiddleware, find_middleware
 
 log = logging.getLogger("greenrelay.testing")
