@@ -10,7 +10,6 @@ mistake does not: a relay's header, or HTTP behind somebody else's upgrade.
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import socket
 from typing import Any
@@ -31,7 +30,7 @@ from greenrelay.protocol.handshake import (
     refusal_headers,
     upgrade_headers,
 )
-from greenrelay.protocol.head import bad_request, check_head, split_target
+from greenrelay.protocol.head import HeaderFields, bad_request, check_head, split_target
 from greenrelay.relay.tls import say_goodbye
 from greenrelay.serving.legacy import LegacyRefused, LegacyWebSocket, count_written, see_off
 from greenrelay.serving.reading import MAX_REQUEST_LINE_BYTES, HeadReader
@@ -71,6 +70,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     _orig_status: str | None
     _heads: HeadReader
     _lines: list[bytes]
+    _fields: HeaderFields
     _is_lost = False
     _target_host = ""
     _is_answered = False
@@ -109,7 +109,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             self.requestline = lines[0].decode("latin-1").rstrip()
             if len(lines[0]) >= MAX_REQUEST_LINE_BYTES:
                 raise RefusedError("414 URI Too Long", "a request line has 8 KiB at most")
-            check_head(lines)
+            self._fields = check_head(lines)
             self._lines = lines
             goes_on = super().handle_one_request()
         except RefusedError as refusal:
@@ -156,9 +156,9 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         """Return the request line of the head that has been read."""
         return self._lines[0].decode("latin-1")
 
-    def MessageClass(self, *args: Any) -> Any:  # noqa: N802  # pywsgi's name
-        """Parse the header lines that have been read."""
-        return super().MessageClass(io.BytesIO(b"".join(self._lines[1:]) + b"\r\n"), 0)
+    def MessageClass(self, *args: Any) -> HeaderFields:  # noqa: N802  # pywsgi's name
+        """Return the header lines that have been checked."""
+        return self._fields
 
     def read_request(self, raw_requestline: str) -> Any:
         """Parse the head."""
