@@ -6,6 +6,10 @@ its extension was built on this machine, else `apply_mask_python`.
 
 from __future__ import annotations
 
+from typing import Final
+
+MASK_BYTES: Final = 4
+
 
 def apply_mask_python(data: bytes, mask: bytes) -> bytes:
     """Return `data` XOR the repeated four bytes of `mask`.
@@ -15,7 +19,7 @@ def apply_mask_python(data: bytes, mask: bytes) -> bytes:
     Raises:
         ValueError: the mask does not have four bytes.
     """
-    if len(mask) != 4:
+    if len(mask) != MASK_BYTES:
         raise ValueError("mask must contain 4 bytes")
     length = len(data)
     repeated = mask * (length // 4) + mask[: length % 4]
@@ -28,4 +32,4 @@ try:
 except ImportError:  # websockets ships its extension for common platforms only
     apply_mask = apply_mask_python  # type: ignore[assignment]  # same contract, no C
 
-__all__ = ["apply_mask", "apply_mask_python"]
+__all__ = ["MASK_BYTES", "apply_mask", "apply_mask_python"]

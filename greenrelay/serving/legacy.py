@@ -30,14 +30,11 @@ from werkzeug.exceptions import BadRequest, Forbidden
 
 from greenrelay.errors import ProtocolError
 from greenrelay.processes.fairness import Rotation
+from greenrelay.protocol.frameparser import Close, FrameEvent, FrameParser, Ping
 from greenrelay.protocol.frames import (
     OP_BINARY,
     OP_PONG,
     OP_TEXT,
-    Close,
-    FrameEvent,
-    FrameParser,
-    Ping,
     encode_close,
     encode_frame,
     is_close_code,
