@@ -123,6 +123,10 @@ class RequestBody:
             or (not self._is_chunked and self._left > MAX_DISCARD_BYTES)
         )
 
+    def stop_asking(self) -> None:
+        """Tell a client that waits for a 100 no more to continue: its answer has begun."""
+        self.is_awaited = False
+
     def discard(self) -> bool:
         """Read what the app has left, if that is little; `False`: no request can follow."""
         spare = MAX_DISCARD_BYTES
