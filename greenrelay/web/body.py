@@ -21,9 +21,8 @@ from werkzeug.exceptions import HTTPException
 
 from greenrelay.errors import RefusedError
 from greenrelay.protocol.head import bad_request, check_field_line, parse_chunk_size
-from greenrelay.wire import MAX_HEAD_BYTES
+from greenrelay.wire import MAX_HEAD_BYTES, READ_BYTES
 
-READ_BYTES = 64 * 1024
 MAX_DISCARD_BYTES = 256 * 1024
 """What is read of a body that the app has left, to keep the connection; Go's server does so."""
 MAX_FRAMING_BYTES = MAX_HEAD_BYTES
