@@ -39,7 +39,8 @@ AT_ONCE: Final = 1
 """Exit code of an interpreter that did not end in good order."""
 
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
-_READ_BYTES: Final = 64
+_MAX_SIGNALS: Final = 64
+"""Read at once; each is one byte in the pipe."""
 
 _libc: Final = ctypes.CDLL(None)
 _libc.signal.argtypes, _libc.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
@@ -189,7 +190,7 @@ class StopSignals:
         self._unblock()
 
     def _read(self) -> None:
-        while numbers := os.read(self._pipe, _READ_BYTES):
+        while numbers := os.read(self._pipe, _MAX_SIGNALS):
             for number in numbers:
                 if number in self._numbers:
                     self._on_signal(number)

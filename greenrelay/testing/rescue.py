@@ -15,10 +15,11 @@ import threading
 import time
 from typing import Any
 
+from greenrelay.wire import READ_BYTES
+
 LOOK_SECONDS = 0.25
 PATIENCE_SECONDS = 5.0
 """Nothing on loopback takes as long, and a test that computes for longer is rare."""
-READ_BYTES = 64 * 1024
 
 _TEXT = (
     "this server shares the thread of the test, which waits for the answer in a call that gevent "

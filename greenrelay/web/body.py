@@ -21,9 +21,8 @@ from werkzeug.exceptions import HTTPException
 
 from greenrelay.errors import RefusedError
 from greenrelay.protocol.head import bad_request, check_field_line, parse_chunk_size
-from greenrelay.wire import MAX_HEAD_BYTES
+from greenrelay.wire import MAX_HEAD_BYTES, READ_BYTES
 
-READ_BYTES = 64 * 1024
 MAX_DISCARD_BYTES = 256 * 1024
 """What is read of a body that the app has left, to keep the connection; Go's server does so."""
 MAX_FRAMING_BYTES = MAX_HEAD_BYTES
@@ -122,6 +121,10 @@ class RequestBody:
             or self._is_torn
             or (not self._is_chunked and self._left > MAX_DISCARD_BYTES)
         )
+
+    def stop_asking(self) -> None:
+        """Tell a client that waits for a 100 no more to continue: its answer has begun."""
+        self.is_awaited = False
 
     def discard(self) -> bool:
         """Read what the app has left, if that is little; `False`: no request can follow."""
