@@ -6,6 +6,9 @@ A line ends with LF, CR or CRLF, and nothing else; so a text is split at all thr
 a name or id that has one of them, or a NUL, is refused: a client can't be made to see
 an event that nobody sent.
 
+By hand, because the libraries belong each to one client or server: httpx-sse to httpx (its parser
+is the tests' second opinion), sse-starlette to ASGI.
+
 Source: HTML Living Standard, §9.2.
 """
 

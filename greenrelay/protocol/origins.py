@@ -7,6 +7,9 @@ relay carries the user's cookies, so a foreign page must not get one by asking
     pattern        = "*" | "null" | [scheme "://"] host [":" port]
     host           = name | "*." name | "[" IPv6 "]"      ("*." stands for one label or more)
     port           = digits | "*"         (absent: the scheme's default; without a scheme: any)
+
+By hand, because Flask-CORS adds headers to an answer and refuses nobody, and Werkzeug's `ProxyFix`
+believes `X-Forwarded-*` whoever sends them.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@
 Two rules. A body that breaks its grammar stays broken: whatever the app makes of the error,
 no byte behind it is ever taken for data or for a request. And who waits, waits for the next
 byte, not for the whole: a slow client is no dead one.
+
+By hand, because pywsgi's `Input` waits for ever, and reads on behind a fault.
 """
 
 from __future__ import annotations
