@@ -20,7 +20,7 @@ from greenrelay.web.hijack import has_closed
 from greenrelay.wire import CLOSE_TIMEOUT_SECONDS, READ_BYTES
 
 LINGER_SECONDS = 1.0
-"""How long a refused client may go on sending, so that it reads why before a reset."""
+"""How long a refused client may go on sending, so that it reads the refusal before a reset."""
 POLL_SECONDS = 0.02
 
 

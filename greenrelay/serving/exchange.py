@@ -59,4 +59,4 @@ class Exchange:
     def give_up_body(self) -> None:
         """Read no more of the body, and ask the client for none: only the answer may go out."""
         if self.body is not None:
-            self.body.stop_asking()
+            self.body.answer_instead()

@@ -96,7 +96,7 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
 
     def _end_request(self) -> bool | None:
         """Get to the end of the body; `None`: no request can follow."""
-        body = self._exchange.body
+        body = self.body
         if body is None or self.socket is None:
             return True
         if not self.close_connection:
@@ -117,6 +117,11 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             self.log_request()
         send_all(self.socket, answer, self.server.write_timeout)
         linger(self.socket)
+
+    @property
+    def body(self) -> RequestBody | None:
+        """The request's; `None` where the socket is the app's to read, behind a handshake."""
+        return self._exchange.body
 
     # -- pywsgi's seams: the request ---------------------------------------------------
 

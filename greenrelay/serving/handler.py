@@ -192,7 +192,7 @@ class RelayHandler(GuardedHandler):
             status: of the response that somebody else sends, for the access log.
         """
         sock, early, *_ = take_file(self.rfile)
-        self.taken = Taken(sock, early)  # with TLS, too, nobody has to wait: it is not closed here
+        self.taken = Taken(sock, early)  # with TLS, too, the request may end: it closes nothing
         self.socket = None
         self.close_connection = True
         self._orig_status = status

@@ -1,9 +1,11 @@
 """`environ["wsgi.websocket"]` for views that were written against gevent-websocket.
 
-The object is there for every request that asks for a WebSocket, and upgrades it when
-the view first uses it: beside it, relayed views work on the same server. It has the
-interface of gevent-websocket's, and the checks that lacks: masking, message size,
-Origin, whole handshakes, close codes that are sent, and frames that don't interleave.
+The object is there for every request that asks for a WebSocket, and upgrades it when the view
+first uses it: a view that answers with a relay's header does not, and is relayed instead.
+
+It subclasses gevent-websocket's object, so that views find its interface and its errors, and
+replaces what reads and writes: that one takes unmasked frames and messages of any size, never
+sends a close code, and mixes the frames of two greenlets up.
 """
 
 from __future__ import annotations
@@ -35,15 +37,15 @@ from greenrelay.protocol.frames import (
 from greenrelay.wire import CLOSE_NO_STATUS, CLOSE_NORMAL, READ_BYTES
 
 SHARE = 32
-"""After so many frames a view looks whether it is the others' turn: a read can hold thousands,
-and a client that never stops sending would never let it wait."""
+"""After so many frames a view lets other greenlets run: a read can hold thousands, and a client
+that never stops sending would otherwise keep them from it."""
 
 
 class LegacyRefused(WebSocketError, Forbidden):  # type: ignore[misc]  # no types
     """The request can't become a WebSocket, and has had its answer.
 
-    To a view it is gevent-websocket's error; to Flask, if the view lets it through, an
-    ordinary refusal instead of a crash to be logged.
+    A view can catch it as gevent-websocket's error. If it does not, Flask takes it for an ordinary
+    403, and logs no traceback.
     """
 
     def __init__(self) -> None:
@@ -168,7 +170,7 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
             try:
                 self._send(encode_close(code if is_close_code(code) else CLOSE_NORMAL, text or ""))
             except WebSocketError:
-                pass  # nobody is there to be told
+                pass  # the client is gone
         self.closed = True
 
     def _require_open(self) -> None:

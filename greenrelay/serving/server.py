@@ -1,8 +1,9 @@
 """gevent's WSGI server for the open internet, with `RelayHandler` for its clients.
 
-Idle keep-alive connections end, TLS handshakes have a deadline, a system that gives no
-more connections is asked again later, and stopping waits for the requests under way and
-for nothing else.
+accepting   goes on after the system was out of descriptors; pywsgi's would loop and log
+TLS         one context for all connections; handshakes have a deadline
+stopping    waits for requests under way; idle connections end at once, views that serve a
+            `wsgi.websocket` see it close with 1012
 """
 
 from __future__ import annotations

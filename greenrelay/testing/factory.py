@@ -61,13 +61,13 @@ def serving() -> Iterator[ServerFactory]:
 
 
 def _end_own_processes() -> None:
-    """End what the test has spawned itself, without a server: the next one must not meet it."""
+    """End what the test has spawned without a server, or the next test would find it alive."""
     drain(default_node(), 0.0)
     await_end(default_node())
 
 
 def _may_leave(app: Any, servers: list[ServedApp]) -> bool:
-    """Tell whether a server may have a thread of its own: nothing binds it to the caller's."""
+    """Tell whether a server may have a thread of its own: no process of its app lives here."""
     node = node_of(find_wrapped(app))
     if is_patched():
         return False

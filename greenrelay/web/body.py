@@ -124,8 +124,8 @@ class RequestBody:
             or (not self._is_chunked and self._left > MAX_DISCARD_BYTES)
         )
 
-    def stop_asking(self) -> None:
-        """Tell a client that waits for a 100 no more to continue: its answer has begun."""
+    def answer_instead(self) -> None:
+        """Let the client wait no longer for a 100: nothing but the answer may be sent now."""
         self.is_awaited = False
 
     def discard(self) -> bool:
