@@ -28,7 +28,7 @@ from greenrelay.errors import ProtocolError
 from greenrelay.wire import CLOSE_INVALID_DATA, CLOSE_TOO_BIG
 
 MIN_DEFLATE_BYTES: Final = 64
-"""Shorter messages are sent as they are: deflating them gains nothing, or less than that."""
+"""Shorter messages are sent as they are: deflated they would be hardly shorter, or longer."""
 
 _RULES: Final = ServerPerMessageDeflateFactory(
     server_no_context_takeover=True, client_no_context_takeover=True
@@ -39,7 +39,7 @@ _MIN_WINDOW_BITS: Final = 9
 """zlib can't deflate with 8, which RFC 7692 allows: such an offer is declined."""
 
 _MAX_STREAMS: Final = 8
-"""Of one message. One is the rule, two are allowed; thousands of them would be an attack."""
+"""Of one message. Usually it is one; more are allowed, but each costs, however small it is."""
 
 _EXTENSION: Final = re.compile(
     r'\s*([^\s;,="]+)\s*((?:;\s*[^\s;,="]+\s*(?:=\s*(?:"[^"]*"|[^\s;,="]+)\s*)?)*)(?:,|$)'

@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 from greenrelay.protocol.jsontext import encode_json
 
 HEARTBEAT: Final = b": ping\n\n"
-"""A comment: it keeps proxies from closing, and no client hears of it."""
+"""A comment: proxies see traffic and keep the connection, clients ignore it."""
 
 STREAM_HEADERS: Final = (
     ("Content-Type", "text/event-stream"),
@@ -107,7 +107,7 @@ def check_name(name: object) -> None:
 
 
 def check_id(id: object) -> None:
-    """Raise `ValueError` or `TypeError` for what can't be an event's id; `None` is none."""
+    """Raise `ValueError` or `TypeError` for what can't be an event's id; `None`: it has none."""
     if id is None:
         return
     if not isinstance(id, str):
@@ -117,7 +117,7 @@ def check_id(id: object) -> None:
 
 
 def check_retry(retry: object) -> None:
-    """Raise `ValueError` for what is no number of milliseconds; `None` is none."""
+    """Raise `ValueError` for what is no number of milliseconds; `None`: it has no `retry`."""
     if retry is None:
         return
     if not isinstance(retry, int) or isinstance(retry, bool) or not 0 <= retry <= _MAX_RETRY_MS:

@@ -64,7 +64,7 @@ class Pong(NamedTuple):
 
 
 class Close(NamedTuple):
-    """The peer says goodbye; nothing after it counts. Source: RFC 6455 §5.5.1."""
+    """The peer closes; whatever it sends after this is to be ignored. Source: RFC 6455 §5.5.1."""
 
     code: int
     """1005 when the frame carried none."""
@@ -92,10 +92,10 @@ class FrameParser:
         self._open: OpenMessage | None = None  # a message that takes more than one piece
 
     def take_whole(self, data: bytes) -> str | bytes | None:
-        """Return the message that `data` is, if it is one whole frame and nothing else.
+        """Return the message, if `data` is one whole frame of it and nothing else.
 
-        Nine of ten reads are just that, and this is three times as fast as `feed()`,
-        which takes everything; `None` leaves `data` to it.
+        `None`: it is something else, and still to be given to `feed()`. Nine of ten reads are
+        one whole frame, and this is three times as fast.
         """
         size = len(data)
         if size < _SHORT_HEADER or self._pending or self._open is not None:
@@ -134,8 +134,7 @@ class FrameParser:
     def steps(self, data: bytes) -> Iterator[FrameEvent | None]:
         """Yield once for each frame in `data`: what it completes, `None` if nothing.
 
-        So whoever asks may stop after some frames, however small, and go on later.
-        Otherwise as `feed()`.
+        A caller can so stop after some frames, and go on later. Raises as `feed()`.
         """
         position = 0
         message = self._open

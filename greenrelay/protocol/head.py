@@ -13,7 +13,7 @@ behind an upgrade, which would be read as frames, or as the next request. A lone
 line if all lines of the head end so, as typed by hand; one among CRLFs may be a proxy's
 idea of a value, and in a chunked body it is never right.
 
-One rule: no pattern can match a text in two ways, or a line of spaces costs minutes.
+One rule: no pattern can match a text in two ways. One that can takes minutes for a line of spaces.
 
 By hand, because httptools takes 30 of the 82 malformed heads of the tests (two Hosts, chunks in
 HTTP/1.0, a body on an upgrade) and refuses two good ones (lone LFs, a target in UTF-8); and because

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from greenrelay.errors import ConfigurationError
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-# Said by patterns that were copied from a URL, and by proxies: they mean the page's origin.
+# In patterns that were copied from a URL, and from proxies, these stand for the page's scheme.
 _PAGE_SCHEMES = {"ws": "http", "wss": "https"}
 
 _SCHEME = r"(?P<scheme>[a-z][a-z0-9+.-]*)"
