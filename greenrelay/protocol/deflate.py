@@ -4,7 +4,14 @@ Without takeover a message is compressed on its own: a broadcast once for everyb
 and a connection that is idle keeps no window. The price is a few percent of ratio.
 
     Sec-WebSocket-Extensions ─► negotiate() ─► Agreement, or None
-    payload ─► deflate(payload, agreement)     payload ─► inflate(payload, limit)
+    payload ─► deflate(payload, window_bits)     payload ─► inflate(payload, limit)
+
+What an offer's parameters mean is for the library `websockets` to say. Written by hand are
+
+    the split of the header: `websockets.headers` takes no offer of a header in which one is
+        malformed, and be it for another extension
+    messages: the library's extension compresses per connection, so a broadcast to a thousand
+        clients a thousand times
 """
 
 from __future__ import annotations
@@ -13,20 +20,26 @@ import re
 import zlib
 from typing import Final, NamedTuple
 
+from websockets.exceptions import NegotiationError
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.headers import build_extension
+
 from greenrelay.errors import ProtocolError
 from greenrelay.wire import CLOSE_INVALID_DATA, CLOSE_TOO_BIG
 
 MIN_DEFLATE_BYTES: Final = 64
-"""Shorter messages are sent as they are: deflating them gains nothing, or less than that."""
+"""Shorter messages are sent as they are: deflated they would be hardly shorter, or longer."""
 
-_NAME: Final = "permessage-deflate"
+_RULES: Final = ServerPerMessageDeflateFactory(
+    server_no_context_takeover=True, client_no_context_takeover=True
+)
 _TAIL: Final = b"\x00\x00\xff\xff"  # RFC 7692 §7.2.1: removed by the sender, added by the receiver
 _MAX_WINDOW_BITS: Final = 15
 _MIN_WINDOW_BITS: Final = 9
 """zlib can't deflate with 8, which RFC 7692 allows: such an offer is declined."""
 
 _MAX_STREAMS: Final = 8
-"""Of one message. One is the rule, two are allowed; thousands of them would be an attack."""
+"""Of one message. Usually it is one; more are allowed, but each costs, however small it is."""
 
 _EXTENSION: Final = re.compile(
     r'\s*([^\s;,="]+)\s*((?:;\s*[^\s;,="]+\s*(?:=\s*(?:"[^"]*"|[^\s;,="]+)\s*)?)*)(?:,|$)'
@@ -52,7 +65,7 @@ def negotiate(offers: str) -> Agreement | None:
     Source: RFC 7692 §7.1.
     """
     for name, parameters in _parse_offers(offers):
-        if name == _NAME:
+        if name == _RULES.name:
             agreement = _accept(parameters)
             if agreement is not None:
                 return agreement
@@ -61,32 +74,16 @@ def negotiate(offers: str) -> Agreement | None:
 
 def _accept(parameters: list[tuple[str, str | None]]) -> Agreement | None:
     """Return the agreement on one offer; `None`: it is malformed, or can't be met."""
-    if len({name for name, _ in parameters}) != len(parameters):
+    try:
+        agreed, _ = _RULES.process_request_params(parameters, ())
+    except NegotiationError:
         return None
-    window_bits = _MAX_WINDOW_BITS
-    response = [_NAME, "server_no_context_takeover", "client_no_context_takeover"]
-    for name, value in parameters:
-        if name in ("server_no_context_takeover", "client_no_context_takeover"):
-            if value is not None:
-                return None
-        elif name == "server_max_window_bits":
-            bits = _window_bits(value)
-            if bits is None or bits < _MIN_WINDOW_BITS:
-                return None
-            window_bits = bits
-            response.append(f"server_max_window_bits={bits}")
-        elif name == "client_max_window_bits":
-            if value is not None and _window_bits(value) is None:
-                return None
-        else:
-            return None
-    return Agreement("; ".join(response), window_bits)
-
-
-def _window_bits(value: str | None) -> int | None:
-    if value is None or not re.fullmatch(r"[89]|1[0-5]", value):
+    # The client may use a smaller window than the one we inflate with; it need not be told so.
+    agreed = [item for item in agreed if item[0] != "client_max_window_bits"]
+    window_bits = int(dict(agreed).get("server_max_window_bits") or _MAX_WINDOW_BITS)
+    if window_bits < _MIN_WINDOW_BITS:
         return None
-    return int(value)
+    return Agreement(build_extension([(_RULES.name, agreed)]), window_bits)
 
 
 def _parse_offers(header: str) -> list[tuple[str, list[tuple[str, str | None]]]]:

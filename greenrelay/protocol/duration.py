@@ -2,6 +2,9 @@
 
 The grammar: one or more of NUMBER UNIT, where UNIT is `h`, `m`, `s` or `ms`,
 each at most once and in falling order; NUMBER may have a fraction. `0s` means off.
+
+By hand, because pytimeparse knows no milliseconds, takes `2:30` and `-3s`, and does not say what is
+wrong with a text.
 """
 
 from __future__ import annotations

@@ -6,6 +6,9 @@ A line ends with LF, CR or CRLF, and nothing else; so a text is split at all thr
 a name or id that has one of them, or a NUL, is refused: a client can't be made to see
 an event that nobody sent.
 
+By hand, because the libraries belong each to one client or server: httpx-sse to httpx (its parser
+is the tests' second opinion), sse-starlette to ASGI.
+
 Source: HTML Living Standard, §9.2.
 """
 
@@ -20,7 +23,7 @@ from typing import Any, Final, NamedTuple
 from greenrelay.protocol.jsontext import encode_json
 
 HEARTBEAT: Final = b": ping\n\n"
-"""A comment: it keeps proxies from closing, and no client hears of it."""
+"""A comment: proxies see traffic and keep the connection, clients ignore it."""
 
 STREAM_HEADERS: Final = (
     ("Content-Type", "text/event-stream"),
@@ -104,7 +107,7 @@ def check_name(name: object) -> None:
 
 
 def check_id(id: object) -> None:
-    """Raise `ValueError` or `TypeError` for what can't be an event's id; `None` is none."""
+    """Raise `ValueError` or `TypeError` for what can't be an event's id; `None`: it has none."""
     if id is None:
         return
     if not isinstance(id, str):
@@ -114,7 +117,7 @@ def check_id(id: object) -> None:
 
 
 def check_retry(retry: object) -> None:
-    """Raise `ValueError` for what is no number of milliseconds; `None` is none."""
+    """Raise `ValueError` for what is no number of milliseconds; `None`: it has no `retry`."""
     if retry is None:
         return
     if not isinstance(retry, int) or isinstance(retry, bool) or not 0 <= retry <= _MAX_RETRY_MS:

@@ -10,6 +10,11 @@ The grammar, and what is refused because others have been attacked through it:
     Sec-WebSocket-Key      once, base64 of exactly 16 bytes, padding included
     Host                   once: two of them let a proxy and an app disagree on the site
     body                   none: it would be read as frames
+
+By hand, because `websockets.headers` fails on an element that is no token, where here only the
+tokens count that are asked for: a subprotocol with "/" or "=" in it can be agreed on, and
+`Connection` may name anything beside "upgrade". The checks of the library's server want its own
+request and answer with its own texts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """JSON as the relay writes it: compact, strict, and with what legacy code has in its payloads.
 
 Strict in both directions with every simplejson: before 3.19 it reads and writes `NaN` unless it
-is told not to, before 4.1.2 it writes a `Decimal` that is no number in any case.
+is told not to, before 4.1.2 it writes a `Decimal` that is no number in any case. What it does not
+know is written here, not by Flask's provider: that one writes dates as HTTP does, not as ISO 8601.
 """
 
 from __future__ import annotations

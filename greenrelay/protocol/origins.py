@@ -7,6 +7,9 @@ relay carries the user's cookies, so a foreign page must not get one by asking
     pattern        = "*" | "null" | [scheme "://"] host [":" port]
     host           = name | "*." name | "[" IPv6 "]"      ("*." stands for one label or more)
     port           = digits | "*"         (absent: the scheme's default; without a scheme: any)
+
+By hand, because Flask-CORS adds headers to an answer and refuses nobody, and Werkzeug's `ProxyFix`
+believes `X-Forwarded-*` whoever sends them.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Any, NamedTuple
 from greenrelay.errors import ConfigurationError
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-# Said by patterns that were copied from a URL, and by proxies: they mean the page's origin.
+# In patterns that were copied from a URL, and from proxies, these stand for the page's scheme.
 _PAGE_SCHEMES = {"ws": "http", "wss": "https"}
 
 _SCHEME = r"(?P<scheme>[a-z][a-z0-9+.-]*)"

@@ -5,7 +5,7 @@
     take(count)            forget what has been sent; the write it ended in is kept
 
 Two rules: a write goes out whole or not at all; one that is small costs what it holds,
-because small ones are joined: an object for each would cost ten times as much.
+because small ones are joined: an object for each, as in a deque, would cost ten times as much.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     X-WS-Relay: {"target_pid": …}  ─► parse_relay_header() ─► RelayConfig
     RelayConfig over Limits        ─► what one session obeys
 
-Two tables (`WEBSOCKET`, `EVENT_STREAM`) say which fields there are and what each may hold.
+Two tables (`WEBSOCKET`, `EVENT_STREAM`) say which fields there are and what each may hold: by
+hand, because a library for schemas would not say what to write instead of what is wrong.
 """
 
 from __future__ import annotations

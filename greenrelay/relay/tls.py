@@ -6,7 +6,8 @@
 
 What OpenSSL has encrypted and could not send has to be given to it again, byte for byte;
 and it does not tell how many records of one call have gone out. So it is given one at a
-time, and `begun` says how much of the next send is bound.
+time, and `begun` says how much of the next send is bound. By hand, because gevent's `SSLSocket`
+leaves both to a greenlet that waits for the peer, and here nobody may wait.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@
 
 Two rules: nothing here blocks or switches; after `close()` the receiver hears
 nothing more. A transport starts corked: what is written waits until `start()`.
+
+By hand, because gevent's own sockets wait in a greenlet, and a connection has none.
 """
 
 from __future__ import annotations

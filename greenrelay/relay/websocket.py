@@ -16,14 +16,10 @@ from greenrelay.errors import ProtocolError
 from greenrelay.logs import log_soon
 from greenrelay.message import Message
 from greenrelay.processes.node import Node
+from greenrelay.protocol.frameparser import Close, FrameEvent, FrameParser, Ping, Pong
 from greenrelay.protocol.frames import (
     OP_PING,
     OP_PONG,
-    Close,
-    FrameEvent,
-    FrameParser,
-    Ping,
-    Pong,
     cut_reason,
     encode_close,
     encode_frame,

@@ -6,6 +6,8 @@
 Two rules. A body that breaks its grammar stays broken: whatever the app makes of the error,
 no byte behind it is ever taken for data or for a request. And who waits, waits for the next
 byte, not for the whole: a slow client is no dead one.
+
+By hand, because pywsgi's `Input` waits for ever, and reads on behind a fault.
 """
 
 from __future__ import annotations
@@ -21,9 +23,8 @@ from werkzeug.exceptions import HTTPException
 
 from greenrelay.errors import RefusedError
 from greenrelay.protocol.head import bad_request, check_field_line, parse_chunk_size
-from greenrelay.wire import MAX_HEAD_BYTES
+from greenrelay.wire import MAX_HEAD_BYTES, READ_BYTES
 
-READ_BYTES = 64 * 1024
 MAX_DISCARD_BYTES = 256 * 1024
 """What is read of a body that the app has left, to keep the connection; Go's server does so."""
 MAX_FRAMING_BYTES = MAX_HEAD_BYTES
@@ -122,6 +123,10 @@ class RequestBody:
             or self._is_torn
             or (not self._is_chunked and self._left > MAX_DISCARD_BYTES)
         )
+
+    def answer_instead(self) -> None:
+        """Let the client wait no longer for a 100: nothing but the answer may be sent now."""
+        self.is_awaited = False
 
     def discard(self) -> bool:
         """Read what the app has left, if that is little; `False`: no request can follow."""

@@ -33,8 +33,8 @@ from gevent.pywsgi import Input, WSGIHandler
 
 from greenrelay.errors import RefusedError
 from greenrelay.web.body import RequestBody
+from greenrelay.wire import READ_BYTES
 
-READ_BYTES = 64 * 1024
 TAKE_KEY = "greenrelay.take"
 """Our server's handler puts a callable here that returns a `Taken`."""
 STATUS_KEY = "greenrelay.status"

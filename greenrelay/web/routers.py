@@ -12,6 +12,7 @@
 The longest prefix wins, on whole path segments. Without any router both relays are
 on everywhere, for the app's own origin. Two tables (`_MIDDLEWARE`, `_OPTIONS`) say what
 an entry may hold; whatever else it holds is an error at the start, not at the first client.
+PyYAML reads the file; a library for schemas would not say what to write instead of what is wrong.
 """
 
 from __future__ import annotations

@@ -8,6 +8,10 @@ import pytest
 
 from greenrelay.testing import wait_until
 from tests.integration.apps import Lines, PywsgiApp, Recorder, Witness, open_sockets
+from tests.integration.commands import Served
+from tests.integration.gunicorns import Gunicorn
+from tests.integration.hall import Hall
+from tests.integration.streams import Streams
 
 
 @pytest.fixture
@@ -71,6 +75,12 @@ def target():
 
 
 @pytest.fixture
+def recorder():
+    """A target of event streams."""
+    return Streams()
+
+
+@pytest.fixture
 def witness(node):
     return Witness(node)
 
@@ -93,3 +103,70 @@ def nothing_printed(capfd):
     """Nothing appears on standard output or standard error: no traceback, above all."""
     yield
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.fixture
+def hall(node, relay_server):
+    return Hall(node, relay_server)
+
+
+def _runner(command, folder):
+    """Give a function that runs a command in a folder, and end what runs afterwards."""
+    running = []
+
+    def run(*arguments):
+        running.append(command(folder, *arguments))
+        return running[-1]
+
+    yield run
+    for served in running:
+        served.kill()
+
+
+@pytest.fixture
+def run_gunicorn(tmp_path):
+    """Run gunicorn with the arguments given, an app of the test's folder among them."""
+    yield from _runner(Gunicorn, tmp_path)
+
+
+@pytest.fixture
+def run_serve(tmp_path):
+    """Run `greenrelay serve` with the arguments given, an app of the test's folder among them."""
+    yield from _runner(Served, tmp_path)
+
+
+# -- the example, in a browser ---------------------------------------------------
+#
+# `browser` and `example` are imported when they are used: the former skips whoever imports it
+# where there is no browser.
+
+
+@pytest.fixture(scope="module")
+def example():
+    """The example, served by a process of its own."""
+    from tests.integration.example import ExampleServer
+
+    with ExampleServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from tests.integration.browser import chromium
+
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def new_page(browser):
+    """Open pages as if by different people, each with a browser of their own."""
+    contexts = []
+
+    def new_page(**options):
+        contexts.append(browser.new_context(**options))
+        return contexts[-1].new_page()
+
+    yield new_page
+    for context in contexts:
+        context.close()

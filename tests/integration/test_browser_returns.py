@@ -3,7 +3,7 @@
 import pytest
 
 from tests.integration.browser import SECONDS, chromium, expect
-from tests.integration.test_cli import APP, Served
+from tests.integration.commands import APP
 
 STREAMS = """
 from flask import request
@@ -48,11 +48,9 @@ def draining(on):
 
 
 @pytest.fixture
-def served(tmp_path):
+def served(tmp_path, run_serve):
     (tmp_path / "site_app.py").write_text(APP + STREAMS)
-    served = Served(tmp_path, "site_app:app", "--port", "0")
-    yield served
-    served.kill()
+    return run_serve("site_app:app", "--port", "0")
 
 
 def test_eventsource_that_met_a_stopping_server_comes_back(served):

@@ -6,7 +6,7 @@ from flask import Flask, request
 from greenrelay import GreenRelay, event_stream, process
 from greenrelay.testing import ConnectionClosed, UpgradeRefused
 from tests.integration.apps import Recorder
-from tests.integration.test_event_streams import detached, stream_app
+from tests.integration.streams import detached, stream_app
 
 pytestmark = pytest.mark.usefixtures("no_socket_left", "nothing_printed")
 

@@ -224,3 +224,50 @@ def test_idle_connection_keeps_no_window(node, relay_server):
         held = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
     assert held / 50 < 30_000
+
+
+# -- with frames made by hand ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "offer", "agreed"),
+    [
+        pytest.param({"compression": True}, OFFER, True, id="on"),
+        pytest.param({}, OFFER, False, id="off"),
+        pytest.param({"compression": True}, None, False, id="not offered"),
+        pytest.param({"compression": True}, "x-other", False, id="another offered"),
+    ],
+)
+def test_compression_is_agreed_on_when_it_is_on(node, relay_server, target, fields, offer, agreed):
+    """§3.9: and off by default."""
+    server = relay_server(relay_app(node, target, **fields))
+    with raw.RawClient(server.url) as client:
+        answer = client.upgrade(sec_websocket_extensions=offer)
+    assert ("permessage-deflate" in answer.headers.get("Sec-WebSocket-Extensions", "")) is agreed
+
+
+def test_compressed_messages_travel_both_ways(node, relay_server):
+    """§3.9"""
+    server = relay_server(relay_app(node, echo, compression=True))
+    message = b"again and " * 1000
+    deflater = zlib.compressobj(wbits=-15)
+    deflated = (deflater.compress(message) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    with raw.RawClient(server.url) as client:
+        client.upgrade(sec_websocket_extensions=OFFER)
+        client.send(raw.frame(raw.TEXT, deflated, first=0xC0))
+        opcode, payload = client.read_frame()
+    assert opcode == raw.TEXT
+    assert len(payload) < 200
+    assert zlib.decompressobj(wbits=-15).decompress(payload + b"\0\0\xff\xff") == message
+
+
+def test_compressed_message_is_judged_by_its_inflated_size(node, relay_server, target):
+    """§3.9"""
+    server = relay_server(relay_app(node, target, compression=True, max_message_size=10_000))
+    deflater = zlib.compressobj(wbits=-15)
+    deflated = (deflater.compress(b"x" * 10_001) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    with raw.RawClient(server.url) as client:
+        client.upgrade(sec_websocket_extensions=OFFER)
+        client.send(raw.frame(raw.TEXT, deflated, first=0xC0))
+        assert client.read_close()[0] == 1009
+    assert target.payloads() == []

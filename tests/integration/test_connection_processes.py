@@ -1,52 +1,15 @@
 """Connections take part like any process: watched, linked, ended, named, grouped (§2)."""
 
-from functools import partial
-
 import gevent
 import pytest
-from flask import Flask
 
-from greenrelay import GreenRelay, process
+from greenrelay import process
 from greenrelay.testing import wait_until
 from tests.integration import raw
 from tests.integration.apps import send_frame
 from tests.sample_processes import Stage, collect, crash
 
 pytestmark = pytest.mark.usefixtures("no_socket_left")
-
-
-class Hall:
-    """An app whose connections, by WebSocket or event stream, all have one target."""
-
-    def __init__(self, node, relay_server):
-        self.node = node
-        self.app = Flask("hall")
-        self.relay = GreenRelay(self.app, node=node)
-        self.messages = []
-        self.target = node.spawn(collect, (self.messages,))
-        self.fields = {}
-        for kind, relay in {"ws": self.relay.websocket, "sse": self.relay.sse}.items():
-            self.app.add_url_rule(f"/{kind}", kind, partial(self.answer, relay))
-        self.server = relay_server(self.app)
-
-    def answer(self, relay):
-        return relay(self.target, **self.fields)
-
-    def enter(self, kind):
-        """Connect; return the client, and the PID of its connection."""
-        before = self.count("join")
-        client = getattr(self.server, f"connect_{kind}")(f"/{kind}")
-        wait_until(lambda: self.count("join") > before)
-        joins = [each for each in self.messages if each.topic.endswith("join")]
-        return client, joins[-1].payload["client_pid"]
-
-    def count(self, topic):
-        return len([each for each in self.messages if each.topic.endswith(topic)])
-
-
-@pytest.fixture
-def hall(node, relay_server):
-    return Hall(node, relay_server)
 
 
 @pytest.fixture(params=["ws", "sse"])
@@ -78,7 +41,7 @@ def vanish(client):
     getattr(client, "abort", client.close)()
 
 
-# -- monitors (§2.3) ---------------------------------------------------------------------
+# -- monitors (§2.3) -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("go", [leave, vanish])
@@ -111,7 +74,7 @@ def test_unmonitored_connection_ends_in_silence(hall, guest, stage):
     assert stage.do(lambda: process.events().receive(timeout=0.005)) is None
 
 
-# -- links (§2.4) ------------------------------------------------------------------------
+# -- links (§2.4) --------------------------------------------------------------
 
 
 def test_connection_that_is_lost_kills_who_is_linked(hall, guest, stage, observer):
@@ -176,7 +139,7 @@ def test_two_connections_may_be_linked(hall):
     other.close()
 
 
-# -- cancel, terminate (§2.5) ------------------------------------------------------------
+# -- cancel, terminate (§2.5) --------------------------------------------------
 
 
 def test_cancelled_connection_closes_in_good_order(hall, observer):
@@ -230,7 +193,7 @@ def flood(pid, answers):
         answers.append(send_frame(pid, "x" * 50_000))
 
 
-# -- names, groups, timers (§2) ----------------------------------------------------------
+# -- names, groups, timers (§2) ------------------------------------------------
 
 
 def test_connection_may_have_a_name(hall, guest):
@@ -311,118 +274,3 @@ def test_info_of_a_connection(hall, guest, stage):
     }
     assert info["remote_address"].startswith("127.0.0.1:")
     assert (info["uptime"] >= 0, info["unsent"], info["messages_in"]) == (True, 0, 0)
-
-
-# -- backpressure (§8) -------------------------------------------------------------------
-
-MARK = 20
-
-
-class Slow:
-    """A target that reads when it is told to."""
-
-    def __init__(self, hall):
-        hall.node.max_mailbox = MARK
-        self.may_read = gevent.event.Event()
-        self.taken = []
-        hall.target = hall.node.spawn(self.run)
-        self.mailbox = hall.node.find(hall.target).mailbox
-
-    def run(self):
-        self.may_read.wait()
-        for message in process.inbox():
-            self.taken.append(message)
-            gevent.sleep(0)
-
-
-def is_reading(hall, pid):
-    return hall.node.find(pid).transport.is_reading
-
-
-def connections(hall):
-    return [each.pid for each in hall.node if each.pid.host == "ws"]
-
-
-def test_full_target_pauses_its_connections_and_drained_resumes_them(hall):
-    """§8"""
-    slow = Slow(hall)
-    clients = [hall.server.connect_ws("/ws") for _ in range(3)]
-    wait_until(lambda: len(connections(hall)) == 3)
-    for client in clients:
-        for number in range(MARK):
-            client.send(str(number))
-    wait_until(lambda: not any(is_reading(hall, pid) for pid in connections(hall)))
-    slow.may_read.set()
-    wait_until(lambda: len(slow.taken) == 3 + 3 * MARK)
-    assert all(is_reading(hall, pid) for pid in connections(hall))
-    for client in clients:
-        client.close()
-
-
-def test_paused_connections_lose_nothing_and_keep_their_order(hall):
-    """§8, §2.2"""
-    slow = Slow(hall)
-    with hall.server.connect_ws("/ws") as client:
-        for number in range(5 * MARK):
-            client.send(str(number))
-        wait_until(lambda: slow.mailbox.is_full)
-        slow.may_read.set()
-        wait_until(lambda: len(slow.taken) == 5 * MARK + 1)
-    assert [each.payload for each in slow.taken[1 : 5 * MARK + 1]] == [
-        str(number) for number in range(5 * MARK)
-    ]
-
-
-def test_processes_send_to_a_full_target_all_the_same(hall):
-    """§8: sends between processes never block."""
-    slow = Slow(hall)
-    assert all(process.send(hall.target, "more") for _ in range(10 * MARK))
-    assert slow.mailbox.is_full
-    slow.may_read.set()
-    wait_until(lambda: len(slow.taken) == 10 * MARK)
-
-
-def test_paused_connection_still_writes(hall):
-    """§8: only reading is paused."""
-    slow = Slow(hall)
-    with hall.server.connect_ws("/ws") as client:
-        (pid,) = wait_until(lambda: connections(hall))
-        for _ in range(2 * MARK):
-            client.send("x")
-        wait_until(lambda: not is_reading(hall, pid))
-        send_frame(pid, "still here")
-        assert client.receive() == "still here"
-        slow.may_read.set()
-
-
-def test_target_that_ends_while_it_is_full_lets_its_connections_go(hall):
-    """§8, §3.7"""
-    Slow(hall)
-    with hall.server.connect_ws("/ws") as client:
-        (pid,) = wait_until(lambda: connections(hall))
-        for _ in range(2 * MARK):
-            client.send("x")
-        wait_until(lambda: not is_reading(hall, pid))
-        process.terminate(hall.target)
-        assert client.wait_closed().code == 1011
-
-
-def test_target_that_waits_for_one_topic_is_reached_though_it_is_full(hall):
-    """§8: by processes; its clients wait until it has taken what they sent before."""
-    heard = []
-
-    def picky():
-        heard.append(process.listen("go").receive())
-        heard.extend(iter(process.inbox().receive, None))
-
-    hall.node.max_mailbox = MARK
-    hall.target = hall.node.spawn(picky)
-    with hall.server.connect_ws("/ws") as client:
-        for _ in range(5 * MARK):
-            client.send("x")
-        (pid,) = connections(hall)
-        wait_until(lambda: not is_reading(hall, pid))
-        process.send(hall.target, "go")
-    wait_until(lambda: heard[-1:] and heard[-1].topic == "ws.leave")
-    assert len(heard) == 1 + 1 + 5 * MARK + 1
-    process.terminate(hall.target)

@@ -6,51 +6,24 @@ import pytest
 
 from app_example import chat
 from greenrelay import process
-from tests.integration.browser import SECONDS, chromium, expect
-from tests.integration.example import ExampleServer
-
-
-@pytest.fixture(scope="module")
-def server():
-    with ExampleServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
+from tests.integration.browser import SECONDS, expect
 
 
 @pytest.fixture
-def new_page(browser):
-    """Open pages as if by different people, each with a browser of their own."""
-    contexts = []
-
-    def new_page(**options):
-        contexts.append(browser.new_context(**options))
-        return contexts[-1].new_page()
-
-    yield new_page
-    for context in contexts:
-        context.close()
-
-
-@pytest.fixture
-def enter(server, new_page):
+def enter(example, new_page):
     """Walk in through the entrance, as anybody would."""
 
     def enter(room, nick, **options):
         page = new_page(**options)
-        fill_in_entrance(page, server, room, nick)
+        fill_in_entrance(page, example, room, nick)
         expect(state(page)).to_have_text("Connected")
         return page
 
     return enter
 
 
-def fill_in_entrance(page, server, room, nick):
-    page.goto(server.url)
+def fill_in_entrance(page, example, room, nick):
+    page.goto(example.url)
     page.get_by_label("Room").fill(room)
     page.get_by_label("Nickname").fill(nick)
     page.get_by_role("button", name="Enter the room").click()
@@ -186,9 +159,9 @@ def test_link_is_the_address_and_nothing_more(enter):
         assert link.get_attribute("href") == link.text_content()
 
 
-def test_page_behind_a_link_can_not_reach_back(server, enter):
+def test_page_behind_a_link_can_not_reach_back(example, enter):
     ada = enter("harbour", "Ada")
-    say(ada, f"look: {server.url}/live/")
+    say(ada, f"look: {example.url}/live/")
     with ada.context.expect_page() as opened:
         links(ada).click()
     expect(opened.value.get_by_role("heading", level=1)).to_have_text("Live")
@@ -217,10 +190,10 @@ def test_others_see_who_types_again_at_once(enter):
     expect(typing(grace)).to_have_text("\u2068Ada\u2069 is typing…")
 
 
-def test_who_stops_typing_is_not_shown_for_ever(server, enter, new_page):
+def test_who_stops_typing_is_not_shown_for_ever(example, enter, new_page):
     ada, grace = enter("den", "Ada"), new_page()
     grace.clock.install()
-    grace.goto(f"{server.url}/rooms/den?nick=Grace")
+    grace.goto(f"{example.url}/rooms/den?nick=Grace")
     expect(state(grace)).to_have_text("Connected")
     ada.get_by_label("Message", exact=True).press_sequentially("Is the")
     expect(typing(grace)).to_have_text("\u2068Ada\u2069 is typing…")
@@ -239,16 +212,16 @@ def test_a_message_that_is_too_long_is_explained_and_given_back(enter):
     expect(ada.get_by_role("alert")).to_be_hidden()
 
 
-def test_the_entrance_says_what_is_wrong_with_a_nickname(server, new_page):
+def test_the_entrance_says_what_is_wrong_with_a_nickname(example, new_page):
     page = new_page()
-    fill_in_entrance(page, server, "tea", "   ")
+    fill_in_entrance(page, example, "tea", "   ")
     expect(page.get_by_role("alert")).to_have_text("A nickname can't be empty.")
     expect(page.get_by_label("Room")).to_have_value("tea")
 
 
-def test_the_room_says_what_is_wrong_with_a_nickname(server, new_page):
+def test_the_room_says_what_is_wrong_with_a_nickname(example, new_page):
     page = new_page()
-    page.goto(f"{server.url}/rooms/tea?nick={'x' * 25}")
+    page.goto(f"{example.url}/rooms/tea?nick={'x' * 25}")
     expect(state(page)).to_have_text("Not connected")
     expect(page.get_by_role("alert")).to_contain_text("A nickname has at most 24 characters")
     page.get_by_role("link", name="Choose another nickname").click()
@@ -271,14 +244,14 @@ def test_a_phone_shows_the_whole_names_of_three_people(enter):
         expect(person).to_be_in_viewport(ratio=1)
 
 
-def test_pages_come_back_by_themselves_when_the_server_does(server, enter):
+def test_pages_come_back_by_themselves_when_the_server_does(example, enter):
     ada, grace = enter("yard", "Ada"), enter("yard", "Grace")
     say(ada, "before")
     expect(said(grace)).to_have_text(["before"])
-    server.stop()
+    example.stop()
     for page in (ada, grace):
         expect(state(page)).to_have_text("Reconnecting…")
-    server.start(port=server.port)
+    example.start(port=example.port)
     for page in (ada, grace):
         expect(state(page)).to_have_text("Connected")
     say(grace, "after")

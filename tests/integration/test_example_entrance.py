@@ -6,36 +6,19 @@ import pytest
 
 from app_example import chat, lobby, rules
 from greenrelay import process
-from tests.integration.browser import SECONDS, chromium, expect
-from tests.integration.example import ExampleServer
-
-
-@pytest.fixture(scope="module")
-def server():
-    with ExampleServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
+from tests.integration.browser import SECONDS, expect
 
 
 @pytest.fixture
-def open_page(server, browser):
+def open_page(example, new_page):
     """Open an address as somebody with a browser of their own."""
-    contexts = []
 
     def open_page(path="/", **options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.goto(server.url + path)
+        page = new_page(**options)
+        page.goto(example.url + path)
         return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
+    return open_page
 
 
 def rooms(page):
@@ -89,25 +72,25 @@ def test_choosing_a_room_works_in_a_new_tab(open_page):
     expect(opened.value.get_by_label("Nickname")).to_be_focused()
 
 
-def test_list_is_hidden_while_nobody_knows_and_comes_back(server, open_page):
+def test_list_is_hidden_while_nobody_knows_and_comes_back(example, open_page):
     visitor, _ = open_page(), open_page("/rooms/tea?nick=Ada")
     expect(rooms(visitor)).to_have_text(["tea 1 person"])
-    server.stop()
+    example.stop()
     expect(rooms(visitor)).to_be_hidden()
-    server.start(port=server.port)
+    example.start(port=example.port)
     expect(rooms(visitor)).to_have_text(["tea 1 person"])
 
 
-def test_page_that_does_not_exist_looks_like_the_others(server, open_page):
+def test_page_that_does_not_exist_looks_like_the_others(example, open_page):
     page = open_page()
-    assert page.goto(f"{server.url}/nothing/<b>here").status == 404
+    assert page.goto(f"{example.url}/nothing/<b>here").status == 404
     expect(page.get_by_role("heading", level=1)).to_have_text("There is nothing here")
     page.get_by_role("link", name="Go to the entrance").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Come in")
 
 
-def test_other_errors_are_pages_too_and_keep_their_headers(server, open_page):
-    answer = open_page().request.post(server.url)
+def test_other_errors_are_pages_too_and_keep_their_headers(example, open_page):
+    answer = open_page().request.post(example.url)
     assert answer.status == 405
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
     assert "<h1>Method Not Allowed</h1>" in answer.text()

@@ -7,37 +7,20 @@ import pytest
 from app_example import live
 from greenrelay import process
 from greenrelay.testing import wait_until
-from tests.integration.browser import SECONDS, chromium, expect
-from tests.integration.example import ExampleServer
-
-
-@pytest.fixture(scope="module")
-def server():
-    with ExampleServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
+from tests.integration.browser import SECONDS, expect
 
 
 @pytest.fixture
-def visit(server, browser):
+def visit(example, new_page):
     """Open the page as somebody with a browser of their own."""
-    contexts = []
 
     def visit(name="Ada", **options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.goto(f"{server.url}/live/?name={name}")
+        page = new_page(**options)
+        page.goto(f"{example.url}/live/?name={name}")
         expect(state(page)).to_have_text("Connected")
         return page
 
-    yield visit
-    for context in contexts:
-        context.close()
+    return visit
 
 
 def state(page):
@@ -58,7 +41,7 @@ def send_note(page, to, text):
     page.get_by_role("button", name="Send").click()
 
 
-def test_the_way_to_it_is_in_the_menu(server, visit):
+def test_the_way_to_it_is_in_the_menu(example, visit):
     page = visit()
     page.get_by_role("link", name="Chat").click()
     page.get_by_role("link", name="Live").click()
@@ -149,13 +132,13 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(visit):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_pages_come_back_by_themselves_when_the_server_does(server, visit):
+def test_pages_come_back_by_themselves_when_the_server_does(example, visit):
     ada, grace = visit("Ada"), visit("Grace")
     ada.get_by_role("button", name="Start the job").click()
     expect(ada.locator("#job-words")).to_have_text(re.compile(r"^[1-9]"))
-    server.stop()
+    example.stop()
     expect(state(ada)).to_have_text("Reconnecting…")
-    server.start(port=server.port)
+    example.start(port=example.port)
     for page in (ada, grace):
         expect(state(page)).to_have_text("Connected")
     expect(ada.locator("#job-words")).to_have_text(

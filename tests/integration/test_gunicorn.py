@@ -1,160 +1,23 @@
-"""gunicorn as processes of its own: relays, the access log, and how a worker ends (§10.3, §9)."""
+"""gunicorn as processes of its own: relays, the access log, nodes (§10.3)."""
 
 import os
 import re
-import resource
 import signal
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
-import gevent
-import gevent.event
-import gevent.ssl
 import pytest
 from gevent import subprocess  # its loop reaps children: the other's exit codes would be 0
 
-from greenrelay.gunicorn import worker_exit
-from greenrelay.testing import WebSocketClient, wait_until
+from greenrelay.testing import EventStreamClient, wait_until
 from tests.integration import raw
-
-ROOT = Path(__file__).parents[2]
-SECONDS = 20
-"""How long a start or an end may take on a busy machine."""
-LISTENING = re.compile(r"Listening at: (https?://\S+)")
-
-APP = """
-import os
-import time
-from flask import Flask
-from greenrelay import GreenRelay, process
-
-app = Flask(__name__)
-app.config["GREENRELAY_DRAIN_SECONDS"] = 3
-relay = GreenRelay(app)
-
-
-@app.get("/ws")
-def ws():
-    return relay.websocket(process.spawn(echo))
-
-
-@app.route("/events", methods=["GET", "POST"])
-def events():
-    return relay.sse(process.spawn(greet))
-
-
-@app.get("/")
-def index():
-    return f"{os.getpid()} {relay.node.name}"
-
-
-@app.get("/slow")
-def slow():
-    print("slow begins", flush=True)
-    time.sleep(2)
-    return "done"
-
-
-def echo():
-    for message in process.inbox():
-        if message.topic == "ws.message":
-            process.send(message.sender, "ws.send", {"type": "text", "data": message.payload})
-
-
-def greet():
-    for message in process.inbox():
-        if message.topic == "sse.join":
-            process.send(message.sender, "sse.message", "hello")
-"""
-
-
-class Gunicorn:
-    """A gunicorn that runs.
-
-    Args:
-        folder: where it runs; has `site_app.py`, and gets what it prints.
-        arguments: of the command.
-    """
-
-    def __init__(self, folder, *arguments):
-        self.output = folder / "output"
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", *arguments],
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)},
-                stdout=output,
-                stderr=output,
-                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192)),
-            )
-
-    @property
-    def text(self):
-        """What it has printed so far."""
-        return self.output.read_text()
-
-    @property
-    def url(self):
-        """Its address, once a worker accepts."""
-        wait_until(
-            lambda: "Booting worker" in self.text or self.process.poll() is not None, SECONDS
-        )
-        assert self.process.poll() is None, self.text
-        return LISTENING.findall(self.text)[-1]
-
-    def connect_ws(self, **options):
-        return WebSocketClient(self.url.replace("http", "ws", 1) + "/ws", **options)
-
-    def get(self, path="/"):
-        """Return the answer to an ordinary request."""
-        with raw.RawClient(self.url) as client:
-            client.send(raw.head(f"GET {path} HTTP/1.1", upgrade=None, connection="close"))
-            return client.read_answer()
-
-    def open_stream(self):
-        """Return a client whose event stream is open."""
-        client = raw.RawClient(self.url)
-        client.send(raw.head("GET /events HTTP/1.1", upgrade=None, connection=None))
-        assert client.read_answer().status == 200
-        return client
-
-    def stop(self, number=signal.SIGTERM):
-        """Ask it to end, and return the exit code."""
-        self.process.send_signal(number)
-        wait_until(lambda: self.process.poll() is not None, SECONDS)
-        return self.process.returncode
-
-    def kill(self):
-        """End it and its workers, which end when their parent has."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGQUIT)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
-
-RELAYING = ("-c", "python:greenrelay.gunicorn", "--access-logfile", "-")
-GEVENT = ("-k", "gevent", *RELAYING)
-PYWSGI = ("-k", "gunicorn.workers.ggevent.GeventPyWSGIWorker", *RELAYING)
-LEGACY = ("-k", "geventwebsocket.gunicorn.workers.GeventWebSocketWorker", *RELAYING)
+from tests.integration.gunicorns import APP, GEVENT, LEGACY, PYWSGI, RELAYING, ROOT, SECONDS
 
 
 @pytest.fixture
-def gunicorn(tmp_path):
+def gunicorn(tmp_path, run_gunicorn):
     """Run gunicorn with the arguments given."""
     (tmp_path / "site_app.py").write_text(APP)
-    running = []
-
-    def start(*arguments, app="site_app:app"):
-        running.append(Gunicorn(tmp_path, *arguments, app))
-        return running[-1]
-
-    yield start
-    for served in running:
-        served.kill()
+    return lambda *arguments: run_gunicorn(*arguments, "site_app:app")
 
 
 # -- relaying ------------------------------------------------------------------
@@ -270,95 +133,6 @@ def test_client_that_resets_in_its_handshake_costs_nothing(gunicorn):
     assert "Traceback" not in served.text
 
 
-# -- the end of a worker -------------------------------------------------------
-
-
-@pytest.mark.parametrize("arguments", [GEVENT, PYWSGI], ids=["gevent", "pywsgi"])
-def test_drain_does_not_wait_for_a_request_under_way(gunicorn, arguments):
-    """§9: the time-out of both is the same, and each has all of it."""
-    served = gunicorn(*arguments)
-    answers = []
-    asking = gevent.spawn(lambda: answers.append(served.get("/slow").body))
-    with served.connect_ws() as ws:
-        wait_until(lambda: "slow begins" in served.text)
-        served.process.send_signal(signal.SIGTERM)
-        assert ws.wait_closed().code == 1012
-        assert not asking.ready()
-    asking.join(SECONDS)
-    assert answers == [b"done"]
-    assert served.stop() == 0
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
-def test_quick_end_says_goodbye_as_well(gunicorn, number):
-    """§9"""
-    served = gunicorn(*GEVENT)
-    with served.connect_ws() as ws:
-        served.process.send_signal(number)
-        assert ws.wait_closed().code == 1012
-    assert served.stop(number) == 0
-
-
-def test_tls_relays_and_drains(gunicorn, tmp_path):
-    """§9: such a connection does hold a slot, and must not hold up the end."""
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key -out cert"
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    served = gunicorn(*GEVENT, "--certfile", "cert", "--keyfile", "key")
-    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.load_verify_locations(tmp_path / "cert")
-    with served.connect_ws(ssl_context=context) as ws:
-        ws.send("hello" * 10_000)
-        assert ws.receive() == "hello" * 10_000
-        served.process.send_signal(signal.SIGTERM)
-        assert ws.wait_closed().code == 1012
-    assert served.stop() == 0
-    assert "Worker graceful timeout" not in served.text
-
-
-def test_worker_is_not_taken_for_hung_while_it_drains(gunicorn):
-    """§9: it tells gunicorn nothing then, and would be aborted after its time-out."""
-    served = gunicorn(*GEVENT, "--max-requests", "2", "--timeout", "3", "--preload")
-    with raw.RawClient(served.url) as client:  # never answers the goodbye
-        client.upgrade()
-        served.get()
-        wait_until(lambda: served.text.count("Booting worker") == 2, SECONDS)
-        assert served.get().status == 200
-    assert "WORKER TIMEOUT" not in served.text
-
-
-def test_worker_that_has_served_enough_drains(gunicorn):
-    """§9: recycling ends connections with a goodbye, and another worker follows."""
-    served = gunicorn(*GEVENT, "--max-requests", "3")
-    with served.connect_ws() as ws:
-        first = served.get().body
-        served.get()
-        assert ws.wait_closed().code == 1012
-    wait_until(lambda: served.text.count("Booting worker") == 2, SECONDS)
-    second = wait_until(lambda: served.get().body)
-    assert first.split()[0] != second.split()[0]
-
-
-def test_connection_that_ignores_the_goodbye_does_not_hold_the_worker(gunicorn):
-    """§9: not longer than the drain time, which ends before the graceful time-out."""
-    served = gunicorn(*GEVENT, "--graceful-timeout", "3")
-    with raw.RawClient(served.url) as client:
-        client.upgrade()
-        assert served.stop() == 0
-        assert client.read_close() == (1012, "shutdown")
-    assert "SIGKILL" not in served.text
-
-
-def test_hook_that_the_arbiter_calls_for_a_dead_worker_does_nothing():
-    """Not in its process: the next workers would be forked from a node that drains."""
-    for pid, is_left_alone in ((os.getppid(), True), (os.getpid(), False)):
-        draining = gevent.spawn(lambda: None)
-        worker = SimpleNamespace(pid=pid, alive=True, greenrelay_drain=draining)
-        worker_exit(None, worker)
-        assert worker.alive is is_left_alone
-        draining.join()
-
-
 def test_each_worker_is_a_node_with_a_name_of_its_own(gunicorn):
     """§10.3: also when the app was loaded before they were forked."""
     served = gunicorn(*GEVENT, "--preload", "--workers", "2")
@@ -370,6 +144,44 @@ def test_each_worker_is_a_node_with_a_name_of_its_own(gunicorn):
 
     wait_until(both_answer, SECONDS)
     assert len({answer.split()[1] for answer in answers}) == 2
+
+
+STREAMS = """
+from flask import Flask
+from greenrelay import GreenRelay, process
+
+app = Flask(__name__)
+relay = GreenRelay(app)
+news = []
+
+
+def target():
+    for message in process.inbox():
+        news.append(message.topic)
+        if message.topic == "sse.join":
+            process.send(message.payload["client_pid"], "sse.message", "welcome")
+
+
+@app.route("/sse", methods=["GET", "POST"])
+def sse():
+    return relay.sse(process.spawn(target))
+
+
+@app.get("/news")
+def told():
+    return " ".join(news)
+"""
+
+
+@pytest.mark.usefixtures("no_socket_left", "nothing_printed")
+def test_gunicorn_streams_and_notices_who_leaves(run_gunicorn, tmp_path):
+    """§5.6, §10.3"""
+    (tmp_path / "streams.py").write_text(STREAMS)
+    served = run_gunicorn(*GEVENT, "streams:app")
+    with EventStreamClient(f"{served.url}/sse", method="POST", body=b"x" * 100_000) as stream:
+        assert stream.receive().data == "welcome"
+        assert served.get("/news").body == b"sse.join"
+    wait_until(lambda: served.get("/news").body == b"sse.join sse.leave")
 
 
 # -- servers whose sockets can't be taken --------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from greenrelay.testing import wait_until
 from tests.integration import raw
-from tests.integration.test_gunicorn import GEVENT, PYWSGI, Gunicorn
+from tests.integration.gunicorns import GEVENT, PYWSGI
 
 APP = """
 import json
@@ -27,11 +27,9 @@ app = RelayMiddleware(stream_app, quota=Quota(per_node=2), body_timeout=1)
 
 
 @pytest.fixture(params=[GEVENT, PYWSGI], ids=["gevent", "pywsgi"])
-def served(request, tmp_path):
+def served(request, tmp_path, run_gunicorn):
     (tmp_path / "site_app.py").write_text(APP)
-    gunicorn = Gunicorn(tmp_path, *request.param, "site_app:app")
-    yield gunicorn
-    gunicorn.kill()
+    return run_gunicorn(*request.param, "site_app:app")
 
 
 def post(*lines):

@@ -8,7 +8,7 @@ from gevent import subprocess  # its loop reaps children: the other's exit codes
 
 from greenrelay.testing import UpgradeRefused, wait_until
 from tests.integration import raw
-from tests.integration.test_gunicorn import APP, GEVENT, PYWSGI, SECONDS, Gunicorn
+from tests.integration.gunicorns import APP, GEVENT, PYWSGI, SECONDS
 
 MORE = """
 app.config["GREENRELAY_DRAIN_SECONDS"] = 3
@@ -43,18 +43,10 @@ WORKERS = pytest.mark.parametrize("arguments", [GEVENT, PYWSGI], ids=["gevent", 
 
 
 @pytest.fixture
-def gunicorn(tmp_path):
+def gunicorn(tmp_path, run_gunicorn):
     """Run gunicorn with the arguments given."""
     (tmp_path / "site_app.py").write_text(APP + MORE)
-    running = []
-
-    def start(*arguments):
-        running.append(Gunicorn(tmp_path, *arguments, "site_app:app"))
-        return running[-1]
-
-    yield start
-    for served in running:
-        served.kill()
+    return lambda *arguments: run_gunicorn(*arguments, "site_app:app")
 
 
 # -- a new worker --------------------------------------------------------------

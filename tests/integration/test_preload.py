@@ -5,7 +5,7 @@ import json
 import pytest
 
 from greenrelay.testing import wait_until
-from tests.integration.test_gunicorn import GEVENT, SECONDS, Gunicorn
+from tests.integration.gunicorns import GEVENT, SECONDS
 
 APP = """
 import os
@@ -55,21 +55,17 @@ def post_worker_init(worker):
 
 
 @pytest.fixture
-def preloaded(tmp_path):
+def preloaded(tmp_path, run_gunicorn):
     """Run gunicorn with a preloaded app, a configuration of its own and two workers."""
-    running = []
 
     def start(config="", arguments=("-k", "gevent"), workers=2):
         (tmp_path / "site_app.py").write_text(APP)
         (tmp_path / "conf.py").write_text(config)
         own = ("-c", "conf.py") if config else ()
         options = (*arguments, *own, "--preload", "-w", str(workers), "site_app:app")
-        running.append(Gunicorn(tmp_path, *options))
-        return running[-1]
+        return run_gunicorn(*options)
 
-    yield start
-    for served in running:
-        served.kill()
+    return start
 
 
 def ask_all(served, path="/", count=2):

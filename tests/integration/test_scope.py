@@ -13,7 +13,7 @@ from werkzeug.test import create_environ
 from greenrelay import ConfigurationError, GreenRelay, Node, process
 from greenrelay.testing import UpgradeRefused, wait_until
 from tests.integration import raw
-from tests.integration.test_gunicorn import GEVENT, PYWSGI, Gunicorn
+from tests.integration.gunicorns import GEVENT, PYWSGI
 from tests.sample_processes import idle
 
 
@@ -171,16 +171,13 @@ app.add_url_rule("/seen", "seen", lambda: seen)
 
 
 @pytest.mark.parametrize("worker", [GEVENT, PYWSGI], ids=["gevent", "pywsgi"])
-def test_gunicorn_s_workers_iterate_in_the_app_and_send_files(tmp_path, worker):
+def test_gunicorn_s_workers_iterate_in_the_app_and_send_files(tmp_path, run_gunicorn, worker):
     """§2.11"""
     (tmp_path / "streaming.py").write_text(STREAMING)
-    served = Gunicorn(tmp_path, *worker, "streaming:app")
-    try:
-        assert served.get("/stream").body == b"xxx"
-        wait_until(lambda: json.loads(served.get("/seen").body) == ["own streaming"] * 3)
-        assert served.get("/file").body.decode() == STREAMING
-    finally:
-        served.kill()
+    served = run_gunicorn(*worker, "streaming:app")
+    assert served.get("/stream").body == b"xxx"
+    wait_until(lambda: json.loads(served.get("/seen").body) == ["own streaming"] * 3)
+    assert served.get("/file").body.decode() == STREAMING
 
 
 # -- orphans ---------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from gevent import subprocess  # its loop reaps children: the other's exit codes
 
 from greenrelay.testing import WebSocketClient, wait_until
 from tests.integration import raw
-from tests.integration.test_cli import APP, LISTENING, ROOT, SECONDS, Served
+from tests.integration.commands import APP, LISTENING, ROOT, SECONDS, Served
 
 SPINNING = """
 def spin():
@@ -66,18 +66,10 @@ def spinning():
 
 
 @pytest.fixture
-def serve(tmp_path):
+def serve(tmp_path, run_serve):
     """Run `greenrelay serve` with the arguments given, on a free port."""
     (tmp_path / "site_app.py").write_text(APP + SPINNING)
-    running = []
-
-    def start(*arguments, app="site_app:app"):
-        running.append(Served(tmp_path, app, "--port", "0", *arguments))
-        return running[-1]
-
-    yield start
-    for served in running:
-        served.kill()
+    return lambda *arguments, app="site_app:app": run_serve(app, "--port", "0", *arguments)
 
 
 def start_process(served, name):
