@@ -224,7 +224,7 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     def _is_client_gone(self, error: OSError) -> bool:
         """Tell whether an error comes from the client's disappearance: the app has its own."""
         # Asked of the plain socket, also with TLS: it does not wait.
-        return self._is_lost or has_closed(self.socket._sock)
+        return self._is_lost or (self.socket is not None and has_closed(self.socket._sock))
 
     def log_request(self) -> None:
         """Write the access log's line; the answer does not depend on it."""

@@ -134,6 +134,8 @@ class RelayHandler(GuardedHandler):
         return self._exchange.websocket if self.headers_sent else None
 
     def _send_error_response_if_possible(self, error_code: int) -> None:
+        if self.taken is not None:
+            return  # the client is the relay's, and gets its answer there
         websocket = self._answered_websocket()
         if self._is_bypassed():
             self._end_unanswered()

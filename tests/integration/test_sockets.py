@@ -124,3 +124,32 @@ def test_lost_connection_can_not_be_resumed_and_ends_once(receiver):
         gevent.idle()
     assert receiver.events == ["eof"]
     transport.close()
+
+
+class Failing:
+    """Middleware around the relay whose own end fails, when the socket has been taken."""
+
+    def __init__(self, app, error):
+        self.wsgi_app = app  # by this name the relay is found
+        self.error = error
+
+    def __call__(self, environ, start_response):
+        try:
+            yield from self.wsgi_app(environ, start_response)
+        finally:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("its own"), ValueError("its own")])
+def test_error_behind_a_taken_socket_is_the_apps_and_ends_nothing(
+    node, relay_server, capfd, access_log, error
+):
+    """§3.1: there is nobody here to be answered."""
+    server = relay_server(Failing(relay_app(node, echo), error), log=access_log)
+    with server.connect_ws("/ws") as ws:
+        ws.send("hello")
+        assert ws.receive() == "hello"
+    printed = capfd.readouterr().err
+    assert f"{type(error).__name__}: its own" in printed
+    assert "AttributeError" not in printed
+    assert [" 101 " in line for line in access_log.lines] == [True]
