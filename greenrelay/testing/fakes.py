@@ -80,7 +80,7 @@ class FakeTransport:
         self._is_turning = False
         self.is_shut = False
         """Whether the session has said that it will write no more."""
-        self.on_closed: Callable[[], object] | None = None
+        self._on_closed: Callable[[], object] | None = None
         self._sent = b""
         self._waiting = Backlog()
 
@@ -186,8 +186,15 @@ class FakeTransport:
         """Record the end."""
         self.is_closed = True
         self.is_reading = self.is_deferred = False
-        if self.on_closed is not None:
-            self.on_closed()
+        if self._on_closed is not None:
+            self._on_closed()
+
+    def when_closed(self, call: Callable[[], object]) -> None:
+        """Have `call` called at the end; at once if that has come."""
+        if self.is_closed:
+            call()
+        else:
+            self._on_closed = call
 
     @property
     def frames(self) -> list[str | bytes | Control]:

@@ -424,7 +424,7 @@ def test_peer_sees_the_end_of_our_writing_and_may_go_on(pair, transport):
 
 def test_close_frees_the_descriptor_and_says_so_once(pair, transport):
     closed = []
-    transport.on_closed = lambda: closed.append(True)
+    transport.when_closed(lambda: closed.append(True))
     transport.close()
     transport.close()
     assert closed == [True]
