@@ -15,7 +15,7 @@ import heapq
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import gevent
 
@@ -25,6 +25,8 @@ RESOLUTION_SECONDS = 0.05
 """Entries of one slot are told together; half of the shortest interval anybody should want."""
 SPARE_TICKS = 64
 """So many ticks may be without a slot in any case: a few connections that come and go."""
+
+INFINITY: Final = float("inf")
 
 log = logging.getLogger("greenrelay")
 
@@ -53,7 +55,14 @@ class TimerWheel:
         self._timer: Any = None
 
     def schedule(self, entry: Entry, at: float) -> None:
-        """Call `entry.on_timer` soon after `at`, instead of whenever it was scheduled before."""
+        """Call `entry.on_timer` soon after `at`, instead of whenever it was scheduled before.
+
+        Args:
+            at: infinity is never.
+        """
+        if at == INFINITY:
+            self.cancel(entry)
+            return
         tick = int(at / RESOLUTION_SECONDS) + 1
         if entry.wheel_tick == tick:
             return

@@ -218,7 +218,7 @@ def fake_websocket(
     clock = FakeClock() if clock is None else clock
     config = relay_config({"target_pid": target, **fields})
     session = WebSocketSession(node, clock.wheel, config, FrameCache())
-    session.transport = FakeTransport(session)  # type: ignore[assignment]  # as good as one
+    session.use(FakeTransport(session))
     session.join()
     session.begin(b"")
     return session
@@ -235,7 +235,7 @@ def fake_event_stream(
     clock = FakeClock() if clock is None else clock
     config = relay_config({"target_pid": target or "", **fields}, kind=EVENT_STREAM)
     session = EventStreamSession(node, clock.wheel, config, EventCache())
-    session.transport = FakeTransport(session)  # type: ignore[assignment]  # as good as one
+    session.use(FakeTransport(session))
     session.transport.write(session.first_bytes())
     session.join()
     session.begin(b"")

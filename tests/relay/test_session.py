@@ -1,12 +1,14 @@
 """What both relays share, from join to leave, without a socket (§3.3 to §3.8)."""
 
+import dataclasses
+
 import pytest
 
 from greenrelay.message import Message
+from greenrelay.relay.alarms import next_beat
 from greenrelay.relay.config import relay_config
 from greenrelay.relay.delivery import State
 from greenrelay.relay.dialect import FrameCache
-from greenrelay.relay.session import next_beat
 from greenrelay.relay.websocket import WebSocketSession
 from greenrelay.testing import FakeClock, FakeTransport, fake_websocket, wait_until
 from tests.targets import RecordingTarget
@@ -48,7 +50,7 @@ def test_join_comes_before_anything_is_written_or_read(node, recorder, clock):
     """§3.3"""
     config = relay_config({"target_pid": recorder.pid, "metadata": {"user": 7}})
     session = WebSocketSession(node, clock.wheel, config, FrameCache())
-    session.transport = FakeTransport(session)
+    session.use(FakeTransport(session))
     session.join()
     assert recorder.payloads("ws.join") == [{"client_pid": session.pid, "metadata": {"user": 7}}]
     assert recorder.messages[0].sender == session.pid
@@ -71,7 +73,7 @@ def test_target_that_dies_before_the_101_closes_the_connection_behind_it(node, r
     """§3.7"""
     config = relay_config({"target_pid": recorder.pid})
     session = WebSocketSession(node, clock.wheel, config, FrameCache())
-    session.transport = FakeTransport(session)
+    session.use(FakeTransport(session))
     session.join()
     recorder.kill("normal")
     session.begin(b"")
@@ -523,7 +525,7 @@ def test_bug_on_a_timer_ends_that_connection_and_is_told(connect, clock, watcher
     """Whatever fails in the hub, nobody else is touched, and nothing loses its timers."""
     broken, other = connect(heartbeat_interval="1s"), connect(heartbeat_interval="1s")
     broken.node.monitor(watcher, broken.pid)
-    broken.heartbeat_due = "a bug"
+    broken.adopt(dataclasses.replace(broken.config, heartbeat_interval="a bug"))
     clock.advance(1.5)
     wait_until(lambda: caplog.records)
     assert [exit.reason for exit in watcher.exits] == ["connection_lost"]

@@ -72,7 +72,7 @@ def deflated(payload):
 def inflating(node, recorder):
     config = relay_config({"target_pid": recorder.pid, "compression": True})
     session = WebSocketSession(node, FakeClock().wheel, config, FrameCache(), 15)
-    session.transport = FakeTransport(session)
+    session.use(FakeTransport(session))
     session.transport.holds_turns = True
     session.join()
     session.begin(b"")

@@ -4,7 +4,7 @@ import pytest
 
 from greenrelay.message import Message
 from greenrelay.relay.delivery import State
-from greenrelay.relay.goodbyes import Patience
+from greenrelay.relay.patience import Patience
 from greenrelay.testing import FakeClock, fake_event_stream, fake_websocket
 from tests.targets import RecordingTarget
 
