@@ -101,9 +101,9 @@ class Session(Recipient):
     def join(self) -> None:
         """Enter the node's table and tell the target; the wire comes later, with `begin()`."""
         self.node.add(self)
-        if not self.target.attach(self) and self.config.target_pid:
-            # It has died while the request's body arrived.
-            self.close(TARGET_BROKEN.because(NOPROC))
+        pid = self.config.target_pid
+        if not self.target.attach(self, self.node.find(pid)) and pid:
+            self.close(TARGET_BROKEN.because(NOPROC))  # it died while the body arrived
 
     def begin(self, early: bytes) -> None:
         """Send the response head and what has gathered behind it, then read.

@@ -57,12 +57,9 @@ class Target:
         """Who gets the connection's messages, by `deliver()`; `None`: nobody."""
         self._monitor: MonitorRef | None = None
 
-    def attach(self, client: Client) -> bool:
-        """Begin: monitor the target that the client's configuration names, and tell it.
-
-        `False`: nobody lives there.
-        """
-        entity = self.entity = client.node.find(client.config.target_pid)
+    def attach(self, client: Client, entity: Entity | None) -> bool:
+        """Begin: monitor the target, and tell it of the connection; `False`: there is none."""
+        self.entity = entity
         if entity is None:
             return False
         self._monitor = client.node.monitor(client, entity.pid)
@@ -75,12 +72,12 @@ class Target:
         Raises:
             ConfigurationError: it is not alive; nothing has changed.
         """
-        pid = config.target_pid
-        if pid and client.node.find(pid) is None:
-            raise ConfigurationError(f"the new target {pid} is not alive")
+        entity = client.node.find(config.target_pid)
+        if entity is None and config.target_pid:
+            raise ConfigurationError(f"the new target {config.target_pid} is not alive")
         self.detach(client, TRANSFERRED, CLOSE_NORMAL)
         client.adopt(config)
-        self.attach(client)
+        self.attach(client, entity)
         client.go_on()  # the former may have been full
 
     def detach(self, client: Client, reason: str, code: int) -> None:
