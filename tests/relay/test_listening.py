@@ -17,11 +17,6 @@ PING = (OP_PING, 0, b"")
 
 
 @pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
 def connect(node, clock):
     """Return an open connection, pinged each second."""
 

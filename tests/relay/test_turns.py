@@ -40,11 +40,6 @@ class Sink(RecordingTarget):
 
 
 @pytest.fixture
-def recorder(node):
-    return RecordingTarget(node)
-
-
-@pytest.fixture
 def session(node, recorder):
     session = fake_websocket(node, recorder.pid)
     session.transport.holds_turns = True
