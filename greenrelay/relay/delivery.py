@@ -51,6 +51,9 @@ class Frames(Protocol):
     bad: Message | None
     """The last message that could not be encoded."""
 
+    def refuse(self, message: Message) -> None:
+        """Remember that `message` can't be encoded."""
+
 
 class Recipient(PromptEntity):
     """What a connection is to its senders, and how it writes to its client.
@@ -154,7 +157,7 @@ class Recipient(PromptEntity):
 
     def _refuse(self, message: Message, error: Exception) -> None:
         """Blame the sender, whatever its payload raises; the connection lives."""
-        self.frames.bad = message
+        self.frames.refuse(message)
         self.blame(message, describe_error(error).removeprefix("error: "))
 
     def blame(self, message: Message, fault: str) -> None:
@@ -193,7 +196,7 @@ class Recipient(PromptEntity):
             self.transport.write(data)
 
     def write_control(self, data: bytes) -> None:
-        """Send a control frame, which no policy drops; who asks for too many is closed."""
+        """Send a control frame, which no policy drops; a client that causes too many is closed."""
         unsent = self.transport.unsent
         spare = 0 if self.config.slow_consumer == "close" else CONTROL_BACKLOG_BYTES
         if unsent and self._is_beyond_backlog(unsent + len(data) - spare):

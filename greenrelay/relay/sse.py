@@ -73,6 +73,10 @@ class EventCache:
             self.message = message
         return self.frame
 
+    def refuse(self, message: Message) -> None:
+        """Remember that `message` can't be an event."""
+        self.bad = message
+
 
 class EventStreamSession(Session):
     """One event stream.
@@ -102,7 +106,7 @@ class EventStreamSession(Session):
         last_event_id: str | None = None,
     ) -> None:
         super().__init__(node, wheel, config, events, _HARD_TIMEOUT)
-        self.sends_as_encoded = self._forwards_all()
+        self.sends_as_encoded = self._sends_as_encoded()
         self.last_event_id = last_event_id
 
     def connect(self, sock: Any, head: bytes) -> None:
@@ -142,7 +146,7 @@ class EventStreamSession(Session):
             return self.frames.encode(message)
         return None
 
-    def _forwards_all(self) -> bool:
+    def _sends_as_encoded(self) -> bool:
         # With a filter, what the others were sent may not be for this one.
         return self.config.message_topic == ANY_TOPIC and not self.config.idle_timeout
 
@@ -161,7 +165,7 @@ class EventStreamSession(Session):
         super().control(payload)
         if self.config.retry != before.retry:
             self.transport.write(_encode_retry(self.config.retry), True)
-        self.sends_as_encoded = self._forwards_all()
+        self.sends_as_encoded = self._sends_as_encoded()
 
     # -- ending ----------------------------------------------------------------------
 

@@ -36,8 +36,8 @@ class Transport(Reader):
         self.unsent = len(head)
         """Bytes that were written and that the kernel has not taken yet."""
         self.send: Callable[[bytes], int] | None = None
-        """The socket's own `send` while nothing is unsent, for the one caller in a hurry;
-        what it does not take is handed to `keep()`."""
+        """The socket's own `send` while nothing is unsent, so that a broadcast saves the call of
+        `write()`; what it does not take is handed to `keep()`. `None` while something is."""
         self._on_closed: Callable[[], object] | None = None
 
     def start(self, early: bytes = b"") -> None:
