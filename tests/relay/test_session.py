@@ -1,4 +1,4 @@
-"""What both relays share: joining, moving, and what it knows about itself (§3.3, §3.6)."""
+"""What both relays share: joining, and what it knows about itself (§3.3)."""
 
 import pytest
 
@@ -6,9 +6,8 @@ from greenrelay.relay.config import relay_config
 from greenrelay.relay.delivery import State
 from greenrelay.relay.dialect import FrameCache
 from greenrelay.relay.websocket import WebSocketSession
-from greenrelay.testing import FakeTransport, fake_websocket, wait_until
+from greenrelay.testing import FakeTransport, fake_websocket
 from tests.relay.actions import send
-from tests.targets import RecordingTarget
 
 # -- joining (§3.3) ------------------------------------------------------------
 
@@ -56,60 +55,6 @@ def test_target_that_dies_before_the_join_closes_the_connection(node, recorder, 
     assert session.transport.frames[-1][1:] == (1011, b"target process failed")
     session.on_eof()
     assert watcher.exits[0].reason == "noproc"
-
-
-# -- control (§3.6) ------------------------------------------------------------
-
-
-def test_moving_is_one_step(node, connect, recorder):
-    """§3.6"""
-    other = RecordingTarget(node)
-    session = connect()
-    send(session, "ws.control", {"target_pid": other.pid, "metadata": {"moved": True}})
-    assert recorder.payloads("ws.leave")[0]["reason"] == "transferred"
-    assert recorder.payloads("ws.leave")[0]["metadata"] == {}
-    assert other.payloads("ws.join") == [{"client_pid": session.pid, "metadata": {"moved": True}}]
-    session.kill()
-    assert recorder.topics.count("ws.leave") == 1
-    assert other.topics == ["ws.join", "ws.leave"]
-
-
-def test_old_target_is_not_monitored_any_more(node, connect, recorder):
-    """§3.6"""
-    session = connect()
-    send(session, "ws.control", {"target_pid": RecordingTarget(node).pid})
-    recorder.kill("killed")
-    assert session.state is State.OPEN
-
-
-def test_new_target_is_monitored(node, connect):
-    """§3.6"""
-    other = RecordingTarget(node)
-    session = connect()
-    send(session, "ws.control", {"target_pid": other.pid})
-    other.kill("killed")
-    assert session.state is State.CLOSING
-
-
-def test_same_target_is_neither_left_nor_joined(connect, recorder):
-    """§3.6"""
-    session = connect()
-    send(session, "ws.control", {"target_pid": recorder.pid, "message_topic": "line"})
-    assert recorder.topics == ["ws.join"]
-    assert session.config.message_topic == "line"
-
-
-def test_control_that_is_wrong_in_one_field_changes_none(node, connect, recorder, caplog):
-    """§3.6"""
-    session = connect()
-    before = session.config
-    for wrong in ({"max_rate": -1}, {"target_pid": "proc@test/AAAAAAAAAAAAAAAA"}):
-        send(session, "ws.control", {"message_topic": "line", "metadata": {"a": 1}, **wrong})
-        assert session.config == before
-    wait_until(lambda: len(caplog.records) == 2)
-    assert "bad ws.control" in caplog.text
-    assert "Relay" not in caplog.text  # no header was involved
-    assert recorder.topics == ["ws.join"]
 
 
 # -- what it knows about itself ------------------------------------------------

@@ -55,6 +55,14 @@ def test_close_frees_the_descriptor_and_says_so_once(pair, transport):
     assert pair.peer.recv(1) == b""
 
 
+def test_who_asks_too_late_is_told_of_the_close_at_once(transport):
+    """§10.3: a request that waits for it must not wait for ever."""
+    transport.close()
+    closed = []
+    transport.when_closed(lambda: closed.append(True))
+    assert closed == [True]
+
+
 def test_receiver_hears_nothing_after_a_close(pair, transport):
     transport.write(LARGE)
     pair.send(b"too late")
