@@ -144,7 +144,12 @@ class Timetable:
 
     def due(self, connection: Connection) -> float:
         """Return when `ring()` has something to do next; infinity is never."""
-        return min(alarm.due(connection) for alarm in self._alarms())
+        due = self._own.due(connection)
+        if self._heartbeat is not None:
+            due = min(due, self._heartbeat.due(connection))
+        if self._idle is not None:
+            due = min(due, self._idle.due(connection))
+        return due
 
     def ring(self, connection: Connection, now: float) -> None:
         """Do what is due, one after the other, as long as the connection is open."""

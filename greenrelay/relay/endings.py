@@ -59,8 +59,7 @@ class Ending(NamedTuple):
 
     def because(self, reason: str) -> Ending:
         """Return the same with another exit reason, logged and counted as that one's row is."""
-        is_logged, is_counted = reason in _LOGGED, reason in _COUNTED
-        return self._replace(exit_reason=reason, is_logged=is_logged, is_counted=is_counted)
+        return Ending(reason, self.code, self.text, reason in _LOGGED, reason in _COUNTED)
 
 
 # -- the client ends it: its own code; nothing is said, or its code is said back -----------------
