@@ -1,4 +1,4 @@
-"""A connection as everybody sees it who sends to it: a message becomes bytes, and is written.
+"""What a connection is to those who send to it: a message becomes bytes, and is written.
 
     anyone ─► deliver ─► encode (once for all) ─► bytes ─► transport
                            └─ fails: one line in the log, and the connection lives
@@ -42,7 +42,8 @@ OPENING, OPEN, CLOSING, LINGERING, CLOSED = State
 
 
 class Frames(Protocol):
-    """What the connections of one relay share, so that a broadcast costs once what it can."""
+    """What the connections of one relay share: the last frame, so that all of a broadcast's
+    receivers get one that was encoded once."""
 
     frame: bytes
     """The last one encoded."""
@@ -96,8 +97,8 @@ class Recipient(PromptEntity):
         self.last_active = wheel.clock()
         """When the last message came or went."""
         self.sends_as_encoded = False
-        """Whether a frame goes out as `frames` has it, and nothing else is to be done: it is not
-        compressed, and no idle time is counted. `deliver()` then takes the shortest way.
+        """Whether a frame goes out as `frames` has it, and nothing else is to be done: no filter,
+        no compression, no idle time to count. `deliver()` then takes the shortest way.
         Kept here: for a broadcast to thousands, it is one object less to fetch from memory."""
 
     @property

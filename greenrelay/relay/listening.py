@@ -34,7 +34,7 @@ class Listening(NamedTuple):
         return max(sign, limit - 2 * LISTEN_SECONDS)
 
     def renew(self, sign: float, limit: float, now: float) -> Listening | None:
-        """Return how long to listen, now that it is due; `None`: the peer is silent, not we deaf.
+        """Return from when to when to listen, now that it is due; `None`: the peer is silent.
 
         After a stall we listen as long as we stood still, but no longer than the peer was
         given.

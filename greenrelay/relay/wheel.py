@@ -22,9 +22,10 @@ import gevent
 from greenrelay.logs import log_soon
 
 RESOLUTION_SECONDS = 0.05
-"""Entries of one slot are told together; half of the shortest interval anybody should want."""
+"""Entries of one slot are told together. Half of 100 ms, below which an interval makes no sense."""
 SPARE_TICKS = 64
-"""So many ticks may be without a slot in any case: a few connections that come and go."""
+"""So many ticks may be without a slot before they are dropped: dropping them for each of a few
+connections that come and go would cost more."""
 
 INFINITY: Final = float("inf")
 
