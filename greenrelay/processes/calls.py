@@ -7,7 +7,6 @@ view can call as well as a process.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gevent.event import AsyncResult
@@ -15,7 +14,7 @@ from gevent.event import AsyncResult
 from greenrelay.errors import CallTimeout, ProcessDown
 from greenrelay.message import Exit, LinkDown, Message, Request
 from greenrelay.pid import PID
-from greenrelay.processes.entity import check_topic
+from greenrelay.processes.entity import PromptEntity, check_topic
 from greenrelay.processes.node import Node
 
 HOST_CALL = "call"
@@ -28,7 +27,7 @@ class _Down(NamedTuple):
     reason: str
 
 
-class Call:
+class Call(PromptEntity):
     """One call that waits for its reply."""
 
     __slots__ = ("_result", "pid")
@@ -69,22 +68,6 @@ class Call:
         """Take the news that the callee has ended; a reply that came before counts."""
         if not self._result.ready():
             self._result.set(_Down(exit.sender, exit.reason))
-
-    @property
-    def is_full(self) -> bool:
-        """One reply is all it takes."""
-        return False
-
-    @property
-    def is_condemned(self) -> bool:
-        """Nobody kills a call."""
-        return False
-
-    def on_drained(self, key: object, call: Callable[[], None]) -> None:
-        """A call is never full."""
-
-    def forget_drained(self, key: object) -> None:
-        """A call is never full."""
 
     def on_link_down(self, news: LinkDown) -> None:
         """Calls have no links."""

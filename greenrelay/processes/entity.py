@@ -54,6 +54,31 @@ class Entity(Protocol):
         """Return what it knows about itself."""
 
 
+class PromptEntity:
+    """Base of an entity that takes what it gets at once, so that nobody need wait for it.
+
+    It is never full, and one that is killed is gone at once: a connection, a call.
+    """
+
+    __slots__ = ()
+
+    @property
+    def is_full(self) -> bool:
+        """Return `False`."""
+        return False
+
+    @property
+    def is_condemned(self) -> bool:
+        """Return `False`."""
+        return False
+
+    def on_drained(self, key: object, call: Callable[[], None]) -> None:
+        """Do nothing: it is never full."""
+
+    def forget_drained(self, key: object) -> None:
+        """Do nothing: it is never full."""
+
+
 def check_topic(topic: object) -> None:
     """Raise `ValueError` or `TypeError` for what can't be a topic."""
     if not isinstance(topic, str):

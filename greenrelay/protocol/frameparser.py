@@ -91,6 +91,10 @@ class FrameParser:
         self._pending = b""  # a header or a control frame that is still incomplete
         self._open: OpenMessage | None = None  # a message that takes more than one piece
 
+    def limit(self, max_message_size: int) -> None:
+        """Take messages of so many bytes from now on; 0 is off."""
+        self.max_message_size = max_message_size
+
     def take_whole(self, data: bytes) -> str | bytes | None:
         """Return the message, if `data` is one whole frame of it and nothing else.
 

@@ -134,6 +134,11 @@ class Backlog:
         self._rest.clear()
         self.size = sum(map(len, self._kept))
 
+    def clear(self) -> None:
+        """Drop everything."""
+        self._kept.clear()
+        self.discard()
+
 
 class _Joined:
     """Small writes, one behind the other."""

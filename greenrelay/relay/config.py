@@ -135,6 +135,25 @@ def relay_config(
     return RelayConfig(**{**_as_dict(limits), **kind.defaults, **parse_fields(values, kind)})
 
 
+def parse_control(payload: Any, kind: RelayKind) -> dict[str, Any]:
+    """Return the fields of a control message in their inner form.
+
+    Args:
+        payload: fields of the relay header, as a mapping or its JSON text.
+
+    Raises:
+        ConfigurationError: it is neither, or a field is unknown or malformed.
+    """
+    if isinstance(payload, (str, bytes)):
+        try:
+            payload = decode_json(payload)
+        except ValueError as error:
+            raise ConfigurationError(f"{kind.control} is no JSON: {error}") from None
+    if not isinstance(payload, Mapping):
+        raise ConfigurationError(f"{kind.control} takes a mapping of fields, got {payload!r:.80}")
+    return parse_fields(payload, kind, kind.control)
+
+
 def parse_fields(
     values: Mapping[str, Any], kind: RelayKind | None = None, source: str | None = None
 ) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A connection as everybody sees it who sends to it: a message becomes bytes, and is written.
+"""What a connection is to those who send to it: a message becomes bytes, and is written.
 
     anyone ─► deliver ─► encode (once for all) ─► bytes ─► transport
                            └─ fails: one line in the log, and the connection lives
@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable
 from typing import Protocol
 
 from greenrelay.logs import log_soon
 from greenrelay.message import Message
+from greenrelay.pid import PID
+from greenrelay.processes.entity import PromptEntity
 from greenrelay.processes.lifecycle import describe_error
 from greenrelay.processes.node import Node
+from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
-from greenrelay.relay.goodbyes import GOODBYES, Goodbye
-from greenrelay.relay.membership import Member
+from greenrelay.relay.endings import TOO_SLOW, Ending
 from greenrelay.relay.wheel import TimerWheel
-from greenrelay.wire import CONTROL_BACKLOG_BYTES, SLOW_CONSUMER
+from greenrelay.wire import CONTROL_BACKLOG_BYTES
 
 log = logging.getLogger("greenrelay.session")
 
@@ -41,7 +42,8 @@ OPENING, OPEN, CLOSING, LINGERING, CLOSED = State
 
 
 class Frames(Protocol):
-    """What the connections of one relay share, so that a broadcast costs once what it can."""
+    """What the connections of one relay share: the last frame, so that all of a broadcast's
+    receivers get one that was encoded once."""
 
     frame: bytes
     """The last one encoded."""
@@ -50,41 +52,69 @@ class Frames(Protocol):
     bad: Message | None
     """The last message that could not be encoded."""
 
+    def refuse(self, message: Message) -> None:
+        """Remember that `message` can't be encoded."""
 
-class Recipient(Member):
-    """One connection's relation to its client.
+
+class Recipient(PromptEntity):
+    """What a connection is to its senders, and how it writes to its client.
 
     Args:
         node: where it lives.
         wheel: what tells it the time.
         config: what it obeys.
         frames: shared by all connections of a relay.
-        host: what stands before the `@` of its PID.
     """
 
-    __slots__ = ("frames", "is_plain", "last_active", "state", "wheel")
+    __slots__ = (
+        "config",
+        "frames",
+        "last_active",
+        "messages_out",
+        "node",
+        "pid",
+        "sends_as_encoded",
+        "state",
+        "transport",
+        "wheel",
+    )
 
+    HOST: str
+    """What stands before the `@` of its PID."""
+    transport: ByteStream
     LOG: logging.Logger
     """Where the mistakes of those who send to it are told."""
 
-    def __init__(
-        self, node: Node, wheel: TimerWheel, config: RelayConfig, frames: Frames, host: str
-    ) -> None:
-        super().__init__(node, config, host)
+    def __init__(self, node: Node, wheel: TimerWheel, config: RelayConfig, frames: Frames) -> None:
+        self.pid: PID = node.make_pid(self.HOST)
+        self.node = node
+        self.config = config
+        self.messages_out = 0
+        """Messages to the client so far."""
         self.wheel = wheel
         self.frames = frames
         self.state = OPENING
         self.last_active = wheel.clock()
         """When the last message came or went."""
-        self.is_plain = False
-        """Whether what others were sent can be sent as it is, and nothing else is to be done.
+        self.sends_as_encoded = False
+        """Whether a frame goes out as `frames` has it, and nothing else is to be done: no filter,
+        no compression, no idle time to count. `deliver()` then takes the shortest way.
         Kept here: for a broadcast to thousands, it is one object less to fetch from memory."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is neither opening nor ending."""
+        return self.state is OPEN
+
+    def use(self, transport: ByteStream) -> None:
+        """Have the bytes carried by `transport`, before anything else is done."""
+        self.transport = transport
 
     def deliver(self, message: Message) -> bool:
         """Forward a message to the client, or obey it; `False`: it is too late."""
         if self.state > OPEN:
             return False
-        if not self.is_plain:
+        if not self.sends_as_encoded:
             return self._deliver_specially(message)
         frames = self.frames
         if message is frames.message:  # again: it is a broadcast
@@ -128,7 +158,7 @@ class Recipient(Member):
 
     def _refuse(self, message: Message, error: Exception) -> None:
         """Blame the sender, whatever its payload raises; the connection lives."""
-        self.frames.bad = message
+        self.frames.refuse(message)
         self.blame(message, describe_error(error).removeprefix("error: "))
 
     def blame(self, message: Message, fault: str) -> None:
@@ -167,7 +197,7 @@ class Recipient(Member):
             self.transport.write(data)
 
     def write_control(self, data: bytes) -> None:
-        """Send a control frame, which no policy drops; who asks for too many is closed."""
+        """Send a control frame, which no policy drops; a client that causes too many is closed."""
         unsent = self.transport.unsent
         spare = 0 if self.config.slow_consumer == "close" else CONTROL_BACKLOG_BYTES
         if unsent and self._is_beyond_backlog(unsent + len(data) - spare):
@@ -180,23 +210,7 @@ class Recipient(Member):
         unsent = self.transport.unsent
         log_soon(log, logging.WARNING, "%s reads too slowly, %d unsent", self.pid, unsent)
         self.transport.discard_unsent()
-        self.fail(GOODBYES[SLOW_CONSUMER])
-
-    @property
-    def is_full(self) -> bool:
-        """Connections do not slow each other down."""
-        return False
-
-    @property
-    def is_condemned(self) -> bool:
-        """A connection that is killed is gone at once."""
-        return False
-
-    def on_drained(self, key: object, call: Callable[[], None]) -> None:
-        """Do nothing: it is never full."""
-
-    def forget_drained(self, key: object) -> None:
-        """Do nothing: it is never full."""
+        self.fail(TOO_SLOW)
 
     # -- what the subclass decides -----------------------------------------------------
 
@@ -212,6 +226,14 @@ class Recipient(Member):
         """Return a frame as this client gets it, if that is not how others do."""
         return frame
 
-    def fail(self, goodbye: Goodbye) -> None:
-        """Say goodbye and end at once: this client is not waited for."""
+    def encode_ending(self, ending: Ending) -> bytes:
+        """Return what the client is told at the end."""
+        raise NotImplementedError
+
+    def told_text(self, ending: Ending) -> str:
+        """Return the ending's text as the client gets it."""
+        return ending.text
+
+    def fail(self, ending: Ending) -> None:
+        """Tell the client the end behind what waits, and end at once: nothing is awaited of it."""
         raise NotImplementedError

@@ -54,6 +54,10 @@ class FrameCache:
         self._deflated: dict[int, bytes] = {}
         self._deflated_of = b""
 
+    def refuse(self, message: Message) -> None:
+        """Remember that no frame can be made of `message`."""
+        self.bad = message
+
     def deflated(self, frame: bytes, window_bits: int) -> bytes:
         """Return `frame` compressed, once for all receivers with the same window."""
         if frame is not self._deflated_of:

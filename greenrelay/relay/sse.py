@@ -16,16 +16,14 @@ from greenrelay.message import Message
 from greenrelay.processes.node import Node
 from greenrelay.protocol.eventstream import HEARTBEAT, Event, encode_event, payload_text
 from greenrelay.protocol.jsontext import encode_json
+from greenrelay.relay.alarms import HardTimeout
 from greenrelay.relay.config import EVENT_STREAM, RelayConfig
-from greenrelay.relay.goodbyes import Goodbye, printable
+from greenrelay.relay.endings import CLOSED, Ending, printable
 from greenrelay.relay.session import Session
 from greenrelay.relay.transport import Transport
 from greenrelay.relay.wheel import TimerWheel
 from greenrelay.wire import (
-    CLOSE_NORMAL,
-    HARD_TIMEOUT,
     HOST_EVENT_STREAM,
-    NORMAL,
     SSE_CLOSE,
     SSE_CONTROL,
     SSE_DONE,
@@ -41,7 +39,8 @@ log = logging.getLogger("greenrelay.sse")
 ANY_TOPIC: Final = "*"
 CLOSED_BY_SERVER: Final = "closed by server"
 
-_HARD_TIMEOUT: Final = Goodbye(HARD_TIMEOUT, CLOSE_NORMAL, "hard timeout")
+_HARD_TIMEOUT: Final = HardTimeout()
+"""One for all: it has no state."""
 
 
 class EventCache:
@@ -74,6 +73,10 @@ class EventCache:
             self.message = message
         return self.frame
 
+    def refuse(self, message: Message) -> None:
+        """Remember that `message` can't be an event."""
+        self.bad = message
+
 
 class EventStreamSession(Session):
     """One event stream.
@@ -83,8 +86,9 @@ class EventStreamSession(Session):
         last_event_id: what the browser sent when it reconnected, else `None`.
     """
 
-    __slots__ = ("_hard_due", "last_event_id")
+    __slots__ = ("last_event_id",)
 
+    HOST = HOST_EVENT_STREAM
     JOIN = SSE_JOIN
     LEAVE = SSE_LEAVE
     HEARTBEAT = SSE_HEARTBEAT
@@ -101,14 +105,13 @@ class EventStreamSession(Session):
         events: EventCache,
         last_event_id: str | None = None,
     ) -> None:
-        super().__init__(node, wheel, config, events, HOST_EVENT_STREAM)
-        self.is_plain = self._takes_all()
-        self._hard_due = self.opened_at + config.hard_timeout
+        super().__init__(node, wheel, config, events, _HARD_TIMEOUT)
+        self.sends_as_encoded = self._sends_as_encoded()
         self.last_event_id = last_event_id
 
     def connect(self, sock: Any, head: bytes) -> None:
-        """Attach the socket; nothing is sent before `begin()`."""
-        self.transport = Transport(sock, self, head + self.first_bytes())
+        """Attach the socket; nothing is sent or read before `begin()`."""
+        self.use(Transport(sock, self, head + self.first_bytes()))
 
     def first_bytes(self) -> bytes:
         """Return what follows the response's head, if anything does."""
@@ -143,7 +146,8 @@ class EventStreamSession(Session):
             return self.frames.encode(message)
         return None
 
-    def _takes_all(self) -> bool:
+    def _sends_as_encoded(self) -> bool:
+        # With a filter, what the others were sent may not be for this one.
         return self.config.message_topic == ANY_TOPIC and not self.config.idle_timeout
 
     def _obey(self, topic: str, payload: Any) -> None:
@@ -153,7 +157,7 @@ class EventStreamSession(Session):
             reason = payload.get("reason") if isinstance(payload, Mapping) else payload
             if reason is not None and not isinstance(reason, str):
                 raise TypeError(f"sse.close takes a reason, or none, got {payload!r:.80}")
-            self.close(Goodbye(NORMAL, CLOSE_NORMAL, reason or ""))
+            self.close(CLOSED._replace(text=reason or ""))
 
     def control(self, payload: Any) -> None:
         """Change the configuration of the living stream."""
@@ -161,34 +165,20 @@ class EventStreamSession(Session):
         super().control(payload)
         if self.config.retry != before.retry:
             self.transport.write(_encode_retry(self.config.retry), True)
-        self.is_plain = self._takes_all()
-        self._hard_due = self.opened_at + self.config.hard_timeout
-        self.reschedule()
+        self.sends_as_encoded = self._sends_as_encoded()
 
     # -- ending ----------------------------------------------------------------------
 
-    def close(self, goodbye: Goodbye) -> None:
-        """Say goodbye after everything queued; a browser has no goodbye to wait for."""
-        self.fail(goodbye)
+    def close(self, ending: Ending) -> None:
+        """Tell the client the end behind everything queued; a browser does not answer it."""
+        self.fail(ending)
 
-    def encode_goodbye(self, goodbye: Goodbye) -> bytes:
+    def encode_ending(self, ending: Ending) -> bytes:
         """Return the last event."""
-        reason = {"reason": printable(goodbye.text) or CLOSED_BY_SERVER}
+        reason = {"reason": printable(ending.text) or CLOSED_BY_SERVER}
         return encode_event(SSE_DONE, encode_json(reason).decode())
 
     # -- time ------------------------------------------------------------------------
-
-    def next_due(self) -> float:
-        """Return when something is due next: the end, or what every session has."""
-        due = super().next_due()
-        return min(due, self._hard_due) if self.config.hard_timeout else due
-
-    def tick(self, now: float) -> None:
-        """Send a heartbeat, or notice that time is up."""
-        if self.config.hard_timeout and now >= self._hard_due:
-            self.close(_HARD_TIMEOUT)
-            return
-        super().tick(now)
 
     def send_heartbeat(self, uptime: float) -> None:
         """Keep proxies from closing, and tell the target."""

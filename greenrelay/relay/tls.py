@@ -22,7 +22,7 @@ _WAITS = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class TlsSocket:
-    """An SSL socket, as a transport takes it.
+    """An SSL socket as a transport takes it: `sockets.StreamSocket`.
 
     Args:
         sock: a connected `gevent.ssl.SSLSocket` with a time-out of 0. It returns 0 from

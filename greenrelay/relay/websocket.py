@@ -3,14 +3,15 @@
     client frame ─► on_bytes ─► Message(message_topic, str | bytes) ─► target
     target       ─► deliver  ─► ws.send, ws.close, ws.control, or {"topic", "data"} ─► frame
 
-How it can end stands in `goodbyes`, and what only a WebSocket knows below.
+Frames are taken in turns, up to the target's mark; what is left of a read waits, and nothing is
+read meanwhile. How a WebSocket can end stands in `endings`, when it is pinged in `pings`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from greenrelay.errors import ProtocolError
 from greenrelay.logs import log_soon
@@ -18,7 +19,6 @@ from greenrelay.message import Message
 from greenrelay.processes.node import Node
 from greenrelay.protocol.frameparser import Close, FrameEvent, FrameParser, Ping, Pong
 from greenrelay.protocol.frames import (
-    OP_PING,
     OP_PONG,
     cut_reason,
     encode_close,
@@ -28,26 +28,16 @@ from greenrelay.protocol.frames import (
 from greenrelay.relay.config import WEBSOCKET, RelayConfig
 from greenrelay.relay.delivery import CLOSING, LINGERING, OPEN
 from greenrelay.relay.dialect import FrameCache, envelope
-from greenrelay.relay.goodbyes import Goodbye
-from greenrelay.relay.session import Session, next_beat
+from greenrelay.relay.endings import CLOSED, TOO_FAST, Ending, client_closed, client_erred
+from greenrelay.relay.pings import Pings
+from greenrelay.relay.rate import Allowance
+from greenrelay.relay.session import Session
 from greenrelay.relay.transport import Transport
 from greenrelay.relay.wheel import TimerWheel
 from greenrelay.wire import (
-    CLOSE_GOING_AWAY,
     CLOSE_INTERNAL_ERROR,
-    CLOSE_NO_STATUS,
-    CLOSE_NORMAL,
-    CLOSE_POLICY,
-    CLOSE_TOO_BIG,
-    CONNECTION_LOST,
     FRAME_COST_BYTES,
     HOST_WEBSOCKET,
-    MESSAGE_TOO_BIG,
-    NORMAL,
-    PING_INTERVALS_UNTIL_GONE,
-    PING_TIMEOUT,
-    PROTOCOL_ERROR,
-    RATE_LIMITED,
     TURN_BYTES,
     WS_CLOSE,
     WS_CONTROL,
@@ -59,13 +49,6 @@ from greenrelay.wire import (
 
 log = logging.getLogger("greenrelay.websocket")
 
-# How a client may close and still end the connection normally; 1005 is a browser's `close()`.
-_NORMAL_CLOSES: Final = frozenset({CLOSE_NORMAL, CLOSE_GOING_AWAY, CLOSE_NO_STATUS})
-
-
-_PING_TIMEOUT: Final = Goodbye(PING_TIMEOUT, CLOSE_INTERNAL_ERROR, "ping timeout")
-_RATE_LIMITED: Final = Goodbye(RATE_LIMITED, CLOSE_POLICY, "rate limited")
-
 
 class WebSocketSession(Session):
     """One WebSocket.
@@ -75,17 +58,9 @@ class WebSocketSession(Session):
         window_bits: of permessage-deflate, if it has been agreed on; 0 is off.
     """
 
-    __slots__ = (
-        "_allowance",
-        "_asked_at",
-        "_parser",
-        "_pongs_due",
-        "_rest",
-        "_window_bits",
-        "last_seen",
-        "ping_due",
-    )
+    __slots__ = ("_allowance", "_parser", "_pings", "_rest", "_window_bits", "last_seen")
 
+    HOST = HOST_WEBSOCKET
     JOIN = WS_JOIN
     LEAVE = WS_LEAVE
     HEARTBEAT = WS_HEARTBEAT
@@ -102,23 +77,20 @@ class WebSocketSession(Session):
         frames: FrameCache,
         window_bits: int = 0,
     ) -> None:
-        super().__init__(node, wheel, config, frames, HOST_WEBSOCKET)
+        self._pings = Pings(wheel.clock() + config.ping_interval)
+        super().__init__(node, wheel, config, frames, self._pings)
         self._window_bits = window_bits
         self._parser = FrameParser(config.max_message_size, inflates=window_bits > 0)
         self._rest: Iterator[FrameEvent | None] | None = None
         """What was read and is not parsed yet; nothing is read meanwhile."""
-        self.is_plain = self._has_plain_writes()
+        self.sends_as_encoded = self._sends_as_encoded()
         self.last_seen = self.opened_at
-        self.ping_due = self.opened_at + config.ping_interval
-        self._asked_at = 0.0
-        """When the first ping was sent since the client was last heard of, if that is later."""
-        self._pongs_due = 0
-        """Pongs that we have asked for."""
-        self._allowance = (_burst(config.max_rate), self.opened_at)
+        """When the client was last heard of."""
+        self._allowance = self._full_allowance(self.opened_at)
 
     def connect(self, sock: Any, head: bytes) -> None:
         """Attach the socket; nothing is sent or read before `begin()`."""
-        self.transport = Transport(sock, self, head)
+        self.use(Transport(sock, self, head))
 
     # -- from the client -----------------------------------------------------------
 
@@ -172,9 +144,7 @@ class WebSocketSession(Session):
                     left = TURN_BYTES
         except ProtocolError as error:
             log_soon(log, logging.INFO, "%s: %s", self.pid, error)
-            too_big = error.close_code == CLOSE_TOO_BIG
-            exit_reason = MESSAGE_TOO_BIG if too_big else PROTOCOL_ERROR
-            self.fail(Goodbye(exit_reason, error.close_code, error.reason))
+            self.fail(client_erred(error))
         if self._rest is not None:
             self._read_on()
 
@@ -185,11 +155,11 @@ class WebSocketSession(Session):
     def _on_control(self, event: Ping | Pong | Close, now: float) -> None:
         if isinstance(event, Close):
             self._on_close(event)
-        elif isinstance(event, Pong) and self._pongs_due:
-            self._pongs_due -= 1  # what we have asked for does not count
+        elif isinstance(event, Pong) and self._pings.take_pong():
+            pass  # what we have asked for does not count towards the rate
         elif self.state is OPEN:
-            if self.config.max_rate and not self._is_within_rate(now):
-                self.fail(_RATE_LIMITED)
+            if self._allowance is not None and not self._allowance.take(now):
+                self.fail(TOO_FAST)
             elif isinstance(event, Ping):
                 self.last_active = now
                 self.write_control(encode_frame(OP_PONG, event.data))
@@ -199,10 +169,10 @@ class WebSocketSession(Session):
         config = self.config
         self.message_count += 1
         self.last_active = now
-        if config.max_rate and not self._is_within_rate(now):
-            self.fail(_RATE_LIMITED)
+        if self._allowance is not None and not self._allowance.take(now):
+            self.fail(TOO_FAST)
             return False
-        target = self._target
+        target = self.target.entity
         if target is None:
             return False
         payload: Any = data
@@ -214,21 +184,13 @@ class WebSocketSession(Session):
         target.deliver(Message(config.message_topic, payload, self.pid, size))
         return target.is_full
 
-    def _is_within_rate(self, now: float) -> bool:
-        """Take one from a bucket that holds and refills `max_rate` a second."""
-        left, since = self._allowance
-        rate = self.config.max_rate
-        left = min(_burst(rate), left + (now - since) * rate)
-        self._allowance = (left - 1.0 if left >= 1.0 else left, now)
-        return left >= 1.0
-
     def _on_close(self, close: Close) -> None:
         if self.state is CLOSING:
-            self.end(*self.farewell())
+            self.end_as_told()
         else:
             self.transport.write(encode_close(close.code))
-            exit_reason = NORMAL if close.code in _NORMAL_CLOSES else CONNECTION_LOST
-            self.end(exit_reason, close.reason or exit_reason, close.code)
+            ending = client_closed(close.code)
+            self.end(ending, close.reason or ending.exit_reason)
         if not self.transport.unsent:
             self.on_flushed()
 
@@ -253,89 +215,45 @@ class WebSocketSession(Session):
             return self.frames.deflated(frame, self._window_bits)
         return frame
 
-    def _has_plain_writes(self) -> bool:
+    def _sends_as_encoded(self) -> bool:
         config = self.config
         return not config.idle_timeout and not (self._window_bits and config.compression)
 
     def _close(self, message: Message) -> None:
         payload = message.payload
-        code, reason = CLOSE_NORMAL, payload
+        code, reason = CLOSED.code, payload
         if isinstance(payload, Mapping):
-            code, reason = payload.get("code", CLOSE_NORMAL), payload.get("reason")
+            code, reason = payload.get("code", CLOSED.code), payload.get("reason")
         reason = "" if reason is None else reason
         if not isinstance(reason, str) or not isinstance(code, int):
             raise TypeError(f'ws.close takes {{"code", "reason"}}, or a reason: {payload!r:.80}')
         if not is_close_code(code):
             self.blame(message, f"close code {code} may not be sent")
             code = CLOSE_INTERNAL_ERROR
-        self.close(Goodbye(NORMAL, code, reason))
+        self.close(CLOSED._replace(code=code, text=reason))
 
-    def encode_goodbye(self, goodbye: Goodbye) -> bytes:
+    def encode_ending(self, ending: Ending) -> bytes:
         """Return the close frame."""
-        return encode_close(goodbye.code, goodbye.text)
+        return encode_close(ending.code, ending.text)
 
-    def goodbye_text(self, goodbye: Goodbye) -> str:
+    def told_text(self, ending: Ending) -> str:
         """Return the reason as it fits into a close frame."""
-        return cut_reason(goodbye.text).decode()
+        return cut_reason(ending.text).decode()
 
-    # -- time ------------------------------------------------------------------------
-
-    def next_due(self) -> float:
-        """Return when something is due next: a ping, or what every session has."""
-        due = super().next_due()
-        if self.config.ping_interval:
-            due = min(due, self.ping_due)
-            if self._asked_at > self.last_seen:
-                due = min(due, self._look.due(self._asked_at, self._gone_at()))
-        return due
-
-    def _gone_at(self) -> float:
-        """Return when the client, who has been asked, will have been silent for too long."""
-        interval = self.config.ping_interval
-        return max(self.last_seen + interval * PING_INTERVALS_UNTIL_GONE, self._asked_at + interval)
-
-    def tick(self, now: float) -> None:
-        """Ping, or notice that nobody answers."""
-        if self.config.ping_interval:
-            if self._is_gone(now):
-                self.fail(_PING_TIMEOUT)
-                self.finish()
-                return
-            if now >= self.ping_due:
-                self.ping_due = next_beat(self.ping_due, self.config.ping_interval, now)
-                self._ping(now)
-        super().tick(now)
-
-    def _is_gone(self, now: float) -> bool:
-        asked_at, gone_at = self._asked_at, self._gone_at()
-        if asked_at <= self.last_seen or now < self._look.due(asked_at, gone_at):
-            return False
-        if not self.transport.is_reading:
-            self._asked_at = now  # it is us who do not listen: the question stands
-            return False
-        return self.is_silent(asked_at, gone_at, now)
-
-    def _ping(self, now: float) -> None:
-        if self._asked_at <= self.last_seen:
-            self._asked_at = now
-        self._pongs_due += 1
-        # Not with write(): a ping is no activity that keeps an idle connection.
-        self.transport.write(encode_frame(OP_PING, b""), True)
+    # -- its configuration -------------------------------------------------------------
 
     def control(self, payload: Any) -> None:
         """Change the configuration of the living connection."""
         before = self.config
         super().control(payload)
         config, now = self.config, self.wheel.clock()
-        self._parser.max_message_size = config.max_message_size
-        self.is_plain = self._has_plain_writes()
+        self._parser.limit(config.max_message_size)
+        self.sends_as_encoded = self._sends_as_encoded()
         if config.max_rate != before.max_rate:
-            self._allowance = (_burst(config.max_rate), now)
+            self._allowance = self._full_allowance(now)
         if config.ping_interval != before.ping_interval:
-            self.last_seen = now  # nobody has been asked until now
-            self.ping_due = now + config.ping_interval
-        self.reschedule()
+            self._pings.restart(now + config.ping_interval)
+            self.reschedule()
 
-
-def _burst(rate: float) -> float:
-    return max(rate, 1.0)  # who may send one in ten seconds may send it at once
+    def _full_allowance(self, now: float) -> Allowance | None:
+        return Allowance(self.config.max_rate, now) if self.config.max_rate else None

@@ -17,16 +17,19 @@ import heapq
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import gevent
 
 from greenrelay.logs import log_soon
 
 RESOLUTION_SECONDS = 0.05
-"""Entries of one slot are told together; half of the shortest interval anybody should want."""
+"""Entries of one slot are told together. Half of 100 ms, below which an interval makes no sense."""
 SPARE_TICKS = 64
-"""So many ticks may be without a slot in any case: a few connections that come and go."""
+"""So many ticks may be without a slot before they are dropped: dropping them for each of a few
+connections that come and go would cost more."""
+
+INFINITY: Final = float("inf")
 
 log = logging.getLogger("greenrelay")
 
@@ -55,7 +58,14 @@ class TimerWheel:
         self._timer: Any = None
 
     def schedule(self, entry: Entry, at: float) -> None:
-        """Call `entry.on_timer` soon after `at`, instead of whenever it was scheduled before."""
+        """Call `entry.on_timer` soon after `at`, instead of whenever it was scheduled before.
+
+        Args:
+            at: infinity is never.
+        """
+        if at == INFINITY:
+            self.cancel(entry)
+            return
         tick = int(at / RESOLUTION_SECONDS) + 1
         if entry.wheel_tick == tick:
             return

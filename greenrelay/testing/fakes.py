@@ -80,7 +80,7 @@ class FakeTransport:
         self._is_turning = False
         self.is_shut = False
         """Whether the session has said that it will write no more."""
-        self.on_closed: Callable[[], object] | None = None
+        self._on_closed: Callable[[], object] | None = None
         self._sent = b""
         self._waiting = Backlog()
 
@@ -186,8 +186,15 @@ class FakeTransport:
         """Record the end."""
         self.is_closed = True
         self.is_reading = self.is_deferred = False
-        if self.on_closed is not None:
-            self.on_closed()
+        if self._on_closed is not None:
+            self._on_closed()
+
+    def when_closed(self, call: Callable[[], object]) -> None:
+        """Have `call` called at the end; at once if that has come."""
+        if self.is_closed:
+            call()
+        else:
+            self._on_closed = call
 
     @property
     def frames(self) -> list[str | bytes | Control]:
@@ -211,7 +218,7 @@ def fake_websocket(
     clock = FakeClock() if clock is None else clock
     config = relay_config({"target_pid": target, **fields})
     session = WebSocketSession(node, clock.wheel, config, FrameCache())
-    session.transport = FakeTransport(session)  # type: ignore[assignment]  # as good as one
+    session.use(FakeTransport(session))
     session.join()
     session.begin(b"")
     return session
@@ -228,7 +235,7 @@ def fake_event_stream(
     clock = FakeClock() if clock is None else clock
     config = relay_config({"target_pid": target or "", **fields}, kind=EVENT_STREAM)
     session = EventStreamSession(node, clock.wheel, config, EventCache())
-    session.transport = FakeTransport(session)  # type: ignore[assignment]  # as good as one
+    session.use(FakeTransport(session))
     session.transport.write(session.first_bytes())
     session.join()
     session.begin(b"")

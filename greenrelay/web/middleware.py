@@ -246,7 +246,7 @@ def _begin(session: Session, taken: Taken) -> None:
     gevent.get_hub().loop.run_callback(session.begin, taken.early)
     if taken.must_wait:
         closed = gevent.event.Event()
-        session.transport.on_closed = closed.set
+        session.transport.when_closed(closed.set)
         closed.wait()
 
 

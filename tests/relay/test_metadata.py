@@ -2,22 +2,12 @@
 
 import pytest
 
-from greenrelay.testing import FakeClock, fake_event_stream, fake_websocket
+from greenrelay.testing import fake_event_stream, fake_websocket
 from tests.targets import RecordingTarget
 
 
 def metadata():
     return {"user": 7, "rooms": ["tea"], "seat": {"row": 1}}
-
-
-@pytest.fixture
-def recorder(node):
-    return RecordingTarget(node)
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
 
 
 def spoil(message):

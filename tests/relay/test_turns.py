@@ -40,11 +40,6 @@ class Sink(RecordingTarget):
 
 
 @pytest.fixture
-def recorder(node):
-    return RecordingTarget(node)
-
-
-@pytest.fixture
 def session(node, recorder):
     session = fake_websocket(node, recorder.pid)
     session.transport.holds_turns = True
@@ -72,7 +67,7 @@ def deflated(payload):
 def inflating(node, recorder):
     config = relay_config({"target_pid": recorder.pid, "compression": True})
     session = WebSocketSession(node, FakeClock().wheel, config, FrameCache(), 15)
-    session.transport = FakeTransport(session)
+    session.use(FakeTransport(session))
     session.transport.holds_turns = True
     session.join()
     session.begin(b"")

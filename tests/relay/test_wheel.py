@@ -26,11 +26,6 @@ class Entry:
 
 
 @pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
 def wheel(clock):
     wheel = TimerWheel(clock)
     yield wheel
@@ -52,6 +47,15 @@ def test_entry_is_told_once_when_its_time_has_come(wheel, clock):
     turn(wheel, clock, 0.1 + 2 * RESOLUTION_SECONDS)
     turn(wheel, clock, 100)
     assert entry.told == [pytest.approx(clock.now - 100)]
+
+
+def test_entry_that_is_never_due_is_out_of_the_wheel(wheel, clock):
+    entry = Entry()
+    wheel.schedule(entry, clock.now + 10)
+    wheel.schedule(entry, float("inf"))
+    assert len(wheel) == 0
+    turn(wheel, clock, 100)
+    assert entry.told == []
 
 
 @settings(deadline=None)

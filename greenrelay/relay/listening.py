@@ -1,10 +1,10 @@
 """Whose silence it is: the peer's, or ours, because we did not listen.
 
-    sign of life ──── silence ────┬─ look ─┐ limit
-                                  began    ends ─► given up, if we were there all the time
+    sign of life ──── silence ────┬─ listening ─┐ limit
+                                  began         ends ─► the peer is silent, if we were there
 
 Before a silence counts, the event loop has to have run freely for a moment in which the
-peer could be heard. A look that ends late tells of a stall, and is followed by another
+peer could be heard. A moment that ends late tells of a stall, and is followed by another
 one. Time is an argument: no clock here.
 """
 
@@ -13,17 +13,17 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 LISTEN_SECONDS: Final = 0.1
-"""The shortest look: two slots of the wheel, in which a loop turns hundreds of times."""
+"""The shortest moment: two slots of the wheel, in which a loop turns hundreds of times."""
 
 
-class Look(NamedTuple):
+class Listening(NamedTuple):
     """A stretch of time in which we listen, to be sure of a silence."""
 
     began: float
     ends: float
 
     def due(self, sign: float, limit: float) -> float:
-        """Return when there is something to do about a silence: begin a look, or judge.
+        """Return when there is something to do about a silence: begin to listen, or judge.
 
         Args:
             sign: the last sign of life, or when the peer was asked for one.
@@ -33,8 +33,8 @@ class Look(NamedTuple):
             return max(self.ends, limit)
         return max(sign, limit - 2 * LISTEN_SECONDS)
 
-    def renew(self, sign: float, limit: float, now: float) -> Look | None:
-        """Return the look to take now that it is due; `None`: the peer was silent, not we deaf.
+    def renew(self, sign: float, limit: float, now: float) -> Listening | None:
+        """Return from when to when to listen, now that it is due; `None`: the peer is silent.
 
         After a stall we listen as long as we stood still, but no longer than the peer was
         given.
@@ -42,7 +42,7 @@ class Look(NamedTuple):
         late = now - self.due(sign, limit)
         if self.began > sign and late <= self.ends - self.began:
             return None
-        return Look(now, now + max(LISTEN_SECONDS, min(late, limit - sign)))
+        return Listening(now, now + max(LISTEN_SECONDS, min(late, limit - sign)))
 
 
-NO_LOOK: Final = Look(float("-inf"), float("-inf"))
+NEVER: Final = Listening(float("-inf"), float("-inf"))

@@ -8,17 +8,12 @@ from greenrelay.message import Message
 from greenrelay.processes.node import Node
 from greenrelay.protocol.frames import OP_PING, OP_PONG, OP_TEXT
 from greenrelay.relay.delivery import State
-from greenrelay.relay.silence import LISTEN_SECONDS, NO_LOOK
+from greenrelay.relay.listening import LISTEN_SECONDS, NEVER
 from greenrelay.testing import FakeClock, fake_event_stream, fake_websocket
 from tests.integration.raw import frame
 from tests.targets import RecordingTarget
 
 PING = (OP_PING, 0, b"")
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
 
 
 @pytest.fixture
@@ -142,13 +137,13 @@ def test_paused_connection_with_a_short_interval_does_not_spin(connect, clock, f
 
 
 def test_look_ends_with_the_silence_if_nothing_comes_between():
-    look = NO_LOOK.renew(0.0, 10.0, NO_LOOK.due(0.0, 10.0))
+    look = NEVER.renew(0.0, 10.0, NEVER.due(0.0, 10.0))
     assert look.due(0.0, 10.0) == 10.0
     assert look.renew(0.0, 10.0, 10.0) is None
 
 
 def test_sign_of_life_makes_a_look_void():
-    look = NO_LOOK.renew(0.0, 10.0, 9.8)
+    look = NEVER.renew(0.0, 10.0, 9.8)
     assert look.due(9.9, 19.9) == 19.9 - 2 * LISTEN_SECONDS
 
 
@@ -156,5 +151,5 @@ def test_sign_of_life_makes_a_look_void():
 def test_look_after_a_stall_is_as_long_as_the_stall(late, length):
     """But no longer than the peer had from the beginning."""
     began = 10.0 - 2 * LISTEN_SECONDS + late
-    look = NO_LOOK.renew(0.0, 10.0, began)
+    look = NEVER.renew(0.0, 10.0, began)
     assert look.ends - look.began == pytest.approx(length)

@@ -4,9 +4,8 @@ import pytest
 
 from greenrelay.message import Message
 from greenrelay.relay.delivery import State
-from greenrelay.relay.goodbyes import Patience
-from greenrelay.testing import FakeClock, fake_event_stream, fake_websocket
-from tests.targets import RecordingTarget
+from greenrelay.relay.patience import Patience
+from greenrelay.testing import fake_event_stream, fake_websocket
 
 
 def seconds_until_it_ends(left_after):
@@ -45,16 +44,6 @@ def test_answer_of_the_peer_is_progress_but_no_reprieve_for_ever():
     patience.renew(58.0, 0)
     assert patience.next_check(58.0, 0) > 58.0
     assert patience.next_check(60.0, 0) <= 60.0
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
-
-
-@pytest.fixture
-def recorder(node):
-    return RecordingTarget(node)
 
 
 # Every way to say goodbye, and which connections know it.

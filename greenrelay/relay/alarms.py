@@ -1,0 +1,175 @@
+"""What happens on an open connection when nothing else does: heartbeats and time-outs.
+
+    Timetable ─┬─ own         what only its kind has: `Pings`, or a `HardTimeout`
+               ├─ Heartbeat   while `heartbeat_interval` is on
+               └─ IdleTimeout while `idle_timeout` is on
+
+    alarm.due(connection)        when, by the connection's timer wheel; infinity is never
+    alarm.ring(connection, now)  at or after that time: act, and know when to ring next
+
+An alarm acts by the connection's verbs and sets nothing of it. Time is an argument: no clock here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from greenrelay.relay.bytestream import ByteStream
+from greenrelay.relay.config import RelayConfig
+from greenrelay.relay.endings import IDLE, TIME_UP, Ending
+from greenrelay.relay.listening import NEVER
+from greenrelay.relay.wheel import INFINITY
+
+
+class Connection(Protocol):
+    """What a session is to its alarms."""
+
+    config: RelayConfig
+    opened_at: float
+    last_active: float
+    transport: ByteStream
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is neither opening nor ending."""
+
+    def send_heartbeat(self, uptime: float) -> None:
+        """Tell whom it concerns that the connection is there."""
+
+    def close(self, ending: Ending) -> None:
+        """Tell the client the end, and wait for it."""
+
+
+class Alarm(Protocol):
+    """Something that is due at a time."""
+
+    def due(self, connection: Any) -> float:
+        """Return when to ring next; infinity is never."""
+
+    def ring(self, connection: Any, now: float) -> None:
+        """Do what is due."""
+
+
+class Heartbeat:
+    """A beat each `heartbeat_interval`, in step with the first.
+
+    Args:
+        at: when the first one is due.
+    """
+
+    __slots__ = ("_at",)
+
+    def __init__(self, at: float) -> None:
+        self._at = at
+
+    def due(self, connection: Connection) -> float:
+        """Return when the next beat is due."""
+        return self._at
+
+    def ring(self, connection: Connection, now: float) -> None:
+        """Send a beat."""
+        self._at = next_beat(self._at, connection.config.heartbeat_interval, now)
+        connection.send_heartbeat(now - connection.opened_at)
+
+
+class IdleTimeout:
+    """The end of a connection that nothing has passed for `idle_timeout`.
+
+    Args:
+        since: before that time nobody has looked.
+    """
+
+    __slots__ = ("_listening", "_since")
+
+    def __init__(self, since: float) -> None:
+        self._since = since
+        self._listening = NEVER
+
+    def due(self, connection: Connection) -> float:
+        """Return when to look whether the connection is idle."""
+        sign = max(self._since, connection.last_active)
+        return self._listening.due(sign, sign + connection.config.idle_timeout)
+
+    def ring(self, connection: Connection, now: float) -> None:
+        """Close the connection, if it has been idle and we have listened."""
+        if not connection.transport.is_reading:
+            self._since = now  # it is us who do not listen
+            return
+        sign = max(self._since, connection.last_active)
+        listening = self._listening.renew(sign, sign + connection.config.idle_timeout, now)
+        if listening is None:
+            connection.close(IDLE)
+        else:
+            self._listening = listening
+
+
+class HardTimeout:
+    """The end of an event stream `hard_timeout` after its beginning, whatever passes."""
+
+    __slots__ = ()
+
+    def due(self, connection: Connection) -> float:
+        """Return when the time is up."""
+        limit = connection.config.hard_timeout
+        return connection.opened_at + limit if limit else INFINITY
+
+    def ring(self, connection: Connection, now: float) -> None:
+        """Close the stream."""
+        connection.close(TIME_UP)
+
+
+class Timetable:
+    """All alarms of one connection.
+
+    Args:
+        config: what it obeys.
+        now: when it begins.
+        own: what only its kind has, and is looked at first.
+    """
+
+    __slots__ = ("_heartbeat", "_idle", "_own")
+
+    def __init__(self, config: RelayConfig, now: float, own: Alarm) -> None:
+        self._own = own
+        self._heartbeat = _heartbeat(config, now)
+        self._idle = IdleTimeout(now) if config.idle_timeout else None
+
+    def _alarms(self) -> Iterator[Alarm]:
+        yield self._own
+        if self._heartbeat is not None:
+            yield self._heartbeat
+        if self._idle is not None:
+            yield self._idle
+
+    def due(self, connection: Connection) -> float:
+        """Return when `ring()` has something to do next; infinity is never."""
+        due = self._own.due(connection)
+        if self._heartbeat is not None:
+            due = min(due, self._heartbeat.due(connection))
+        if self._idle is not None:
+            due = min(due, self._idle.due(connection))
+        return due
+
+    def ring(self, connection: Connection, now: float) -> None:
+        """Do what is due, one after the other, as long as the connection is open."""
+        for alarm in self._alarms():
+            if connection.is_open and now >= alarm.due(connection):
+                alarm.ring(connection, now)
+
+    def adapt(self, before: RelayConfig, config: RelayConfig, now: float) -> None:
+        """Take another configuration: an interval that has changed begins anew."""
+        if config.heartbeat_interval != before.heartbeat_interval:
+            self._heartbeat = _heartbeat(config, now)
+        if not config.idle_timeout or self._idle is None:
+            self._idle = IdleTimeout(now) if config.idle_timeout else None
+
+
+def _heartbeat(config: RelayConfig, now: float) -> Heartbeat | None:
+    interval = config.heartbeat_interval
+    return Heartbeat(now + interval) if interval else None
+
+
+def next_beat(due: float, interval: float, now: float) -> float:
+    """Return the first time after `now` in step with `due`; what a stall swallowed is gone."""
+    return due + interval * (int((now - due) / interval) + 1)
