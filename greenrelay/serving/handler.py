@@ -23,7 +23,7 @@ from geventwebsocket.handler import Client
 from greenrelay.errors import RefusedError
 from greenrelay.logs import escape, log_now, report_failure
 from greenrelay.protocol.handshake import (
-    check_handshake,
+    SWITCHING,
     encode_head,
     encode_refusal,
     is_upgrade,
@@ -35,11 +35,12 @@ from greenrelay.protocol.head import bad_request, check_head, split_target
 from greenrelay.relay.tls import say_goodbye
 from greenrelay.serving.legacy import LegacyRefused, LegacyWebSocket, count_written, see_off
 from greenrelay.serving.reading import MAX_REQUEST_LINE_BYTES, HeadReader
-from greenrelay.web.admission import SWITCHING, check_origin
 from greenrelay.web.body import BodyFault, RequestBody, send_all
-from greenrelay.web.hijack import TAKE_KEY, Taken, has_closed, send_at_once, take_file
 from greenrelay.web.middleware import find_rule
+from greenrelay.web.opening import read_opening
 from greenrelay.web.routers import Rule
+from greenrelay.web.servers import SOCKET_KEY, OwnSocket
+from greenrelay.web.taking import Taken, has_closed, send_at_once, take_file
 from greenrelay.wire import (
     CLOSE_INTERNAL_ERROR,
     CLOSE_TIMEOUT_SECONDS,
@@ -169,7 +170,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     def get_environ(self) -> dict[str, Any]:
         """Return the WSGI environ, with the way to take the socket in it."""
         environ: dict[str, Any] = super().get_environ()
-        environ[TAKE_KEY] = self.take
+        environ[SOCKET_KEY] = OwnSocket(self)
         if self._target_host:
             environ["HTTP_HOST"] = self._target_host  # RFC 9112 §3.2.2: the other is ignored
         self.websocket = None
@@ -195,7 +196,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         )
 
     def _legacy_websocket(self, environ: dict[str, Any]) -> LegacyWebSocket:
-        rule = find_rule(self.server.application, environ)
+        rule = find_rule(self.server.application, environ.get("PATH_INFO", ""))
         self.websocket = LegacyWebSocket(
             environ, self, lambda: self._upgrade(environ, rule), rule.limits.max_message_size
         )
@@ -208,20 +209,19 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             WebSocketError: the request was refused, and has its answer.
         """
         self.close_connection = True
+        opening = read_opening(environ)
         try:
-            handshake = check_handshake(environ)
-            check_origin(environ, rule.origins)
+            handshake = opening.require_handshake()
+            opening.check_origin(rule.origins)
         except RefusedError as refusal:
-            self._sendall(encode_refusal(refusal))
-            status = refusal.status
+            status, answer = refusal.status, encode_refusal(refusal)
         else:
-            status = SWITCHING
-            self._sendall(encode_head(status, upgrade_headers(handshake, ())))
-            self.server.clients[self.client_address] = Client(self.client_address, self.websocket)
-        # What the view answers besides is dropped, as gevent-websocket does.
-        self.status, self._orig_status, self.headers_sent = status.encode(), status, True
+            status, answer = SWITCHING, encode_head(SWITCHING, upgrade_headers(handshake, ()))
+        self._sendall(answer)
+        self.mark_answered(status)  # what the view answers besides is dropped
         if status != SWITCHING:
             raise LegacyRefused
+        self.server.clients[self.client_address] = Client(self.client_address, self.websocket)
 
     @property
     def active_client(self) -> Client:
@@ -279,7 +279,7 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
             others = [item for item in self.response_headers if item[0].lower() != b"connection"]
             self.response_headers = [*others, (b"Connection", b"close")]
             self.close_connection = True
-            body.is_awaited = False  # nothing but the answer may be sent now
+            body.answer_instead()
 
     def write(self, data: bytes) -> None:
         """Send a piece of the response's body, unless the client has got another answer."""
@@ -331,6 +331,11 @@ class RelayHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         self.close_connection = True
         self._orig_status = status
         return self.taken
+
+    def mark_answered(self, status: str) -> None:
+        """Act as if the head had been sent: somebody else has done so, or nobody is there."""
+        self.status, self._orig_status = status.encode(), status
+        self.headers_sent, self.response_headers = True, []
 
     # All of them are looked at: the app may have lost a connection of its own.
     ignored_socket_errors = ()

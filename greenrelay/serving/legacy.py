@@ -42,7 +42,7 @@ from greenrelay.protocol.frames import (
     encode_frame,
     is_close_code,
 )
-from greenrelay.web.hijack import has_closed
+from greenrelay.web.taking import has_closed
 from greenrelay.wire import CLOSE_NO_STATUS, CLOSE_NORMAL, CLOSE_TIMEOUT_SECONDS, READ_BYTES
 
 POLL_SECONDS = 0.02

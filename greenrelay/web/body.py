@@ -21,9 +21,8 @@ from werkzeug.exceptions import HTTPException
 
 from greenrelay.errors import RefusedError
 from greenrelay.protocol.head import bad_request, check_field_line, parse_chunk_size
-from greenrelay.wire import MAX_HEAD_BYTES
+from greenrelay.wire import MAX_HEAD_BYTES, READ_BYTES
 
-READ_BYTES = 64 * 1024
 MAX_DISCARD_BYTES = 256 * 1024
 """What is read of a body that the app has left, to keep the connection; Go's server does so."""
 MAX_FRAMING_BYTES = MAX_HEAD_BYTES
@@ -74,8 +73,8 @@ class RequestBody:
         """What was wrong with it, and the request's answer; nothing behind it may be read."""
         self.is_over = length == 0
         """Whether the next byte is the next request's."""
-        self.is_awaited = is_awaited and not self.is_over
-        """Whether the client still waits for a 100, so that nobody knows what it sends next."""
+        # Whether the client still waits for a 100, so that nobody knows what it sends next.
+        self._is_awaited = is_awaited and not self.is_over
         self._sock = sock
         self._patience = patience or None
         self._is_chunked = length is None
@@ -118,10 +117,14 @@ class RequestBody:
         """Tell whether the connection can be kept by reading what the app has left."""
         return self.is_over or not (
             self.fault is not None
-            or self.is_awaited
+            or self._is_awaited
             or self._is_torn
             or (not self._is_chunked and self._left > MAX_DISCARD_BYTES)
         )
+
+    def answer_instead(self) -> None:
+        """Let the client wait no longer for a 100: nothing but the answer may be sent now."""
+        self._is_awaited = False
 
     def discard(self) -> bool:
         """Read what the app has left, if that is little; `False`: no request can follow."""
@@ -150,7 +153,7 @@ class RequestBody:
         """Get to where data comes next; `False`: there is none any more."""
         if self.fault is not None:
             raise BodyFault(self.fault)
-        if self.is_awaited:
+        if self._is_awaited:
             self._ask()
         if not (self._left or self.is_over):
             if self._is_torn:
@@ -202,7 +205,7 @@ class RequestBody:
 
     def _ask(self) -> None:
         """Tell the client to send it."""
-        self.is_awaited = False
+        self._is_awaited = False
         try:
             send_all(self._sock, _CONTINUE, self._patience or 0)
         except OSError:

@@ -30,10 +30,10 @@ from greenrelay.processes.node import Node
 from greenrelay.processes.spawning import Parameters, spawn_in
 from greenrelay.protocol.origins import OriginPolicy
 from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayKind, nearest, relay_config
-from greenrelay.web.admission import Quota
 from greenrelay.web.appcontext import AppTurn
 from greenrelay.web.direct import STREAM_KEY
 from greenrelay.web.middleware import REJECTED_KEY, RelayMiddleware
+from greenrelay.web.quota import Quota
 from greenrelay.web.routers import load_routers
 from greenrelay.web.routing import accept_upgrades
 from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from greenrelay.errors import ConfigurationError
-from greenrelay.protocol.origins import Verdict
+from greenrelay.protocol.origins import Verdict, read_claim
 from greenrelay.relay.config import Limits
 from greenrelay.web.routers import find_router, load_routers
 
@@ -43,7 +43,7 @@ def load(**changes):
 def judge(rule, origin):
     """Return a rule's verdict on a web page."""
     environ = {"HTTP_ORIGIN": origin, "HTTP_HOST": "site.test", "wsgi.url_scheme": "https"}
-    return rule.origins.judge(environ)
+    return rule.origins.judge(read_claim(environ))
 
 
 # -- what an entry says --------------------------------------------------------
