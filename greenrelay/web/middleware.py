@@ -128,8 +128,7 @@ class RelayMiddleware:
             if router is not None:
                 router.check_first(opening)
         except RefusedError as refusal:
-            self._mistakes.tell_refusal(opening.path, refusal)
-            return refuse(refusal, opening, start_response)
+            return self._refuse(refusal, opening, start_response)
         self._mistakes.look_at_server(opening.socket)
         stream = environ[STREAM_KEY] = DirectStream(opening, start_response)
         answer = Answer(opening.path, start_response, stream, router)
@@ -161,34 +160,37 @@ class RelayMiddleware:
         try:
             admitted = self._admission.admit(opening, relay)
         except (RefusedError, ConfigurationError) as error:
-            refusal = self._tell(opening.path, error)
+            self._cancel_orphan(named_target(relay.value), started)
+            return self._refuse(error, opening, start_response)
         except BaseException as error:  # while the request's body was still arriving
             self._cancel_orphan(named_target(relay.value), started)
             if not isinstance(error, OSError) or isinstance(error, BodyFault):
                 raise
-            _log(logging.INFO, opening.path, "the client left in the middle of it")
+            _log(logging.INFO, opening, "the client left in the middle of it")
             opening.socket.abandon()
             return ()
-        else:
-            try:
-                taken = opening.socket.take(admitted.status)
-            except BaseException:
-                self._admission.withdraw(admitted)
-                self._cancel_orphan(named_target(relay.value), started)
-                raise
-            if opening.is_multiprocess:
-                self.note_workers()
-            return _begin(admitted, taken)
-        self._cancel_orphan(named_target(relay.value), started)
-        return refuse(refusal, opening, start_response)
+        try:
+            taken = opening.socket.take(admitted.status)
+        except BaseException:
+            self._admission.withdraw(admitted)
+            self._cancel_orphan(named_target(relay.value), started)
+            raise
+        if opening.is_multiprocess:
+            self.note_workers()
+        return _begin(admitted, taken)
 
-    def _tell(self, path: str, error: RefusedError | ConfigurationError) -> RefusedError:
-        """Tell the operator what stands against a relay, and return what the client is told."""
+    def _refuse(
+        self,
+        error: RefusedError | ConfigurationError,
+        opening: Opening,
+        start_response: Callable[..., Any],
+    ) -> Iterable[bytes]:
+        """Tell the operator all that stands against a relay, and the client what it may know."""
         if isinstance(error, RefusedError):
-            self._mistakes.tell_refusal(path, error)
-            return error
-        _log(logging.ERROR, path, error)
-        return bad_configuration()
+            self._mistakes.tell_refusal(opening.path, error)
+            return refuse(error, opening, start_response)
+        _log(logging.ERROR, opening, error)
+        return refuse(bad_configuration(), opening, start_response)
 
     def _cancel_orphan(self, target: Any, started: list[PID]) -> None:
         """Cancel a target that this request has started and that nobody is connected to."""
@@ -199,8 +201,8 @@ class RelayMiddleware:
             self.node.cancel(target, reason="relay refused")
 
 
-def _log(level: int, path: str, what: object) -> None:
-    log_now(log, level, "%r: %s", path, what)
+def _log(level: int, opening: Opening, what: object) -> None:
+    log_now(log, level, "%r: %s", opening.path, what)
 
 
 def _begin(admitted: Admitted, taken: Taken) -> Iterable[bytes]:

@@ -82,7 +82,11 @@ class Opening(NamedTuple):
         That is what Werkzeug's `ProxyFix` does, between us and the app: it writes the client's
         address, and the site's scheme and host, over those of the proxy.
         """
-        return self._replace(address=environ.get("REMOTE_ADDR", ""), claim=read_claim(environ))
+        address = environ.get("REMOTE_ADDR", "")
+        claim = None if self.claim is None else read_claim(environ)
+        if address == self.address and claim == self.claim:
+            return self  # as nearly always
+        return self._replace(address=address, claim=claim)
 
 
 def read_opening(
