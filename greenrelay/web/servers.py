@@ -12,11 +12,9 @@ Which servers, and what was found out about each:
                        else an object that has it; before it closes its socket, pywsgi
                        reads 16 KiB from it: a duplicated descriptor would lose frames
     TLS on the latter  an `SSLSocket` can't be detached: its greenlet has to wait
-    gevent-websocket   over any of them: it has upgraded, or will when the view first uses its
-                       object; the connection is *adopted*
 
-Rule: other libraries' objects are touched here and nowhere else, and changed only where they
-leave no other way.
+Rule: the servers' objects are touched here and in `taking` alone, and changed only where they
+leave no other way. What gevent-websocket does over them is in `adopting`.
 """
 
 from __future__ import annotations
@@ -30,6 +28,7 @@ import gevent.socket
 import gevent.ssl
 from gevent.pywsgi import Input, WSGIHandler
 
+from greenrelay.web.adopting import AdoptedSocket
 from greenrelay.web.body import RequestBody
 from greenrelay.web.taking import (
     RequestSocket,
@@ -273,68 +272,3 @@ def _body_faults() -> tuple[type[Exception], ...]:
 
         return OSError, ParseException
     return (OSError,)
-
-
-class AdoptedSocket(RequestSocket):
-    """On any server, below a WebSocket as gevent-websocket has it.
-
-    Args:
-        inner: the server's.
-        websocket: gevent-websocket's object, or ours with its interface.
-    """
-
-    __slots__ = ("_inner", "_websocket")
-
-    def __init__(self, inner: RequestSocket, websocket: Any) -> None:
-        self._inner = inner
-        self._websocket = websocket
-
-    @property
-    def can_take(self) -> bool:
-        """Whether the socket below can be taken."""
-        return self._inner.can_take
-
-    @property
-    def is_upgraded(self) -> bool:
-        """Whether the connection is upgraded by now."""
-        # gevent-websocket upgrades before it calls the app, and has no word for it; ours does
-        # when the view first uses it, and has.
-        is_upgraded: bool = getattr(self._websocket, "is_upgraded", True)
-        return is_upgraded
-
-    @property
-    def is_test_client(self) -> bool:
-        """Whether there is no server."""
-        return self._inner.is_test_client
-
-    def take(self, status: str) -> Taken:
-        """Take the socket below."""
-        if self.is_upgraded:
-            self._retire()
-        return self._inner.take(status)
-
-    def discard_body(self, patience: float) -> None:
-        """Read the body's rest."""
-        self._inner.discard_body(patience)
-
-    def abandon(self) -> None:
-        """End without an answer."""
-        self._inner.abandon()
-
-    def is_client_gone(self) -> bool:
-        """Tell whether the client has closed its side."""
-        return self._inner.is_client_gone()
-
-    def end_connection(self) -> None:
-        """Let no request follow."""
-        self._inner.end_connection()
-
-    def close_upgraded(self, frame: bytes) -> None:
-        """Send the last frame, past the WebSocket's own object."""
-        self._websocket.handler.socket.sendall(frame)
-        self._retire()
-
-    def _retire(self) -> None:
-        # Its `close()` would send a close frame of its own, and nothing else lets it believe
-        # that it is closed.
-        self._websocket.closed = True
