@@ -1,18 +1,19 @@
-"""The command line: `greenrelay serve`, `connect` and `doctor`."""
+"""The command line: `greenrelay serve`, `connect` and `doctor`.
+
+Two rules. What the caller can mend (an option, a port, an app's name) is one line on standard
+error and exit code 2, never a traceback. And a server that is stopped, by a signal or a changed
+file, takes no new clients, tells those it has, and waits for them and its processes to end.
+"""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import logging
 import os
 import sys
-import traceback
 from typing import Any, NamedTuple, NoReturn
 
 import click
 import gevent
-from flask import Flask
 from gevent.event import AsyncResult
 
 from greenrelay.connect import ConnectError, connect
@@ -21,10 +22,10 @@ from greenrelay.errors import ConfigurationError
 from greenrelay.processes.current import pin_node
 from greenrelay.serving import reloading
 from greenrelay.serving.drain import drain
+from greenrelay.serving.loading import LoadError, load_app
 from greenrelay.serving.server import RelayServer
 from greenrelay.serving.stopping import StopSignals
 from greenrelay.web.middleware import RelayMiddleware, find_middleware, find_node
-from greenrelay.web.routing import accept_upgrades
 from greenrelay.wire import DRAIN_SECONDS
 
 USAGE_ERROR = 2
@@ -133,7 +134,7 @@ def serve(**given: Any) -> int:
     except SystemExit:
         if reloading.is_first():
             raise
-        watcher.wait()  # a mistake has been made, and told: it will be mended
+        watcher.wait()  # until somebody mends the mistake that has just been told
         return reloading.RELOAD
 
 
@@ -181,7 +182,7 @@ def doctor(app: str) -> None:
 
     Exits with 1 if something serious is among it.
     """
-    findings = examine(load_app(app), app.partition(":")[0])
+    findings = examine(load_or_fail(app), app.partition(":")[0])
     for finding in findings:
         click.echo(f"{'SERIOUS' if finding.is_serious else 'note   '}  {finding.what}")
         click.echo(f"         → {finding.do}")
@@ -191,11 +192,11 @@ def doctor(app: str) -> None:
 
 
 def run(options: Options, watcher: reloading.Watcher | None = None) -> int:
-    """Serve until a signal says otherwise, or a file changes; return the exit code.
+    """Serve until a signal or a changed file ends it; return the exit code.
 
-    By then everything has ended in good order.
+    By then every connection and process has ended.
     """
-    application = load_app(options.app)
+    application = load_or_fail(options.app)
     middleware = find_middleware(application)
     if options.routers is not None:
         _use_routers(middleware, options.routers)
@@ -253,60 +254,12 @@ def _use_routers(middleware: RelayMiddleware | None, path: str) -> None:
         fail(str(error))
 
 
-def load_app(text: str) -> Any:
+def load_or_fail(text: str) -> Any:
     """Return the WSGI app named `module:name`, or end with one clear line."""
-    module_name, colon, name = text.partition(":")
-    if not colon or not module_name or not name:
-        fail(f"{text!r} names no app; write module:app, like app_example.app:app")
-    sys.path.insert(0, os.getcwd())
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        fail(f"can't import {module_name!r}: {error}")
-    except (Exception, SystemExit) as error:  # whatever the module's own code raises
-        fail(f"can't import {module_name!r}: {_describe(error)}")
-    is_factory = name.endswith("()")
-    app: Any = getattr(module, name.removesuffix("()"), None)
-    if app is None:
-        fail(f"module {module_name!r} has no {name!r}")
-    if is_factory:
-        try:
-            app = app()
-        except (Exception, SystemExit) as error:  # see above
-            fail(f"{text} failed: {_describe(error)}")
-    elif is_factory_like(app):
-        fail(f"{text} is a function, and no WSGI app; if it is an app factory, write {text}()")
-    if isinstance(app, Flask) and "greenrelay" not in app.extensions:
-        accept_upgrades(app)  # for its views that use wsgi.websocket
-    if not callable(app):
-        fail(f"{text!r} is no WSGI app but {type(app).__name__}")
-    return app
-
-
-def is_factory_like(app: Any) -> bool:
-    """Tell whether a server could not call this function as an app: it takes other arguments."""
-    if not inspect.isfunction(app):
-        return False
-    signature = inspect.signature(app)
-    try:
-        given = signature.bind("environ", "start_response").arguments
-    except TypeError:
-        return True
-    # What stands in for an argument that nobody gives: a server always gives both.
-    return any(signature.parameters[name].default is not inspect.Parameter.empty for name in given)
-
-
-def _describe(error: BaseException) -> str:
-    """Return the error, and the place in the app where it was raised."""
-    logging.getLogger("greenrelay").debug("", exc_info=error)
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((os.path.dirname(__file__), importlib.__file__))
-        and not frame.filename.startswith("<frozen")
-    ]
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+        return load_app(text)
+    except LoadError as error:
+        fail(str(error))
 
 
 def fail(text: str) -> NoReturn:

@@ -27,7 +27,7 @@ from greenrelay.errors import GreenRelayError
 WEBSOCKET_SCHEMES = ("ws://", "wss://")
 STREAM_SCHEMES = ("http://", "https://")
 QUIET_SECONDS = 1.0
-"""After the last line of a pipe, so long without a message means that all answers are there."""
+"""So long without a message, once the input has ended, means that all answers are there."""
 
 
 class ConnectError(GreenRelayError):
@@ -35,7 +35,7 @@ class ConnectError(GreenRelayError):
 
 
 def connect(url: str, headers: Iterable[tuple[str, str]] = (), origin: str | None = None) -> None:
-    """Talk to `url` until either side has enough. Switches: yes.
+    """Talk to `url` until the server closes, or the input has ended. Switches: yes.
 
     Args:
         url: `ws://` or `wss://` for a WebSocket, `http://` or `https://` for an event stream.
@@ -62,14 +62,7 @@ def _talk(url: str, headers: dict[str, str], origin: str | None) -> None:
             max_size=None,
         )
         with connection as websocket:
-            talk = _Talk(websocket)
-            sender = gevent.spawn(talk.send_lines)
-            try:
-                for message in websocket:
-                    talk.last_heard = time.monotonic()
-                    _print(message)
-            finally:
-                sender.kill()
+            _Talk(websocket).run()
         end = websocket.protocol
         print(f"closed: {end.close_code} {end.close_reason or ''}".rstrip(), file=sys.stderr)
     except InvalidStatus as refused:
@@ -85,20 +78,30 @@ def _talk(url: str, headers: dict[str, str], origin: str | None) -> None:
 
 
 class _Talk:
-    """Standard input on its way to a WebSocket."""
+    """Standard input on its way to a WebSocket, and its messages on their way to the output."""
 
     def __init__(self, websocket: ClientConnection) -> None:
         self._websocket = websocket
-        self.last_heard = 0.0
+        self._last_heard = 0.0
 
-    def send_lines(self) -> None:
+    def run(self) -> None:
+        """Print every message until the server closes, or the input has ended."""
+        sender = gevent.spawn(self._send_lines)
+        try:
+            for message in self._websocket:
+                self._last_heard = time.monotonic()
+                _print(message)
+        finally:
+            sender.kill()
+
+    def _send_lines(self) -> None:
         """Send every line; close when there are no more, and the server has nothing to say."""
         # A greenlet that waits for a terminal must not keep the others from running.
         lines: Any = gevent.fileobject.FileObject(sys.stdin.fileno(), "r", closefd=False)
         for line in lines:
             self._websocket.send(line.rstrip("\n"))
-        self.last_heard = max(self.last_heard, time.monotonic())
-        while (silence := time.monotonic() - self.last_heard) < QUIET_SECONDS:
+        self._last_heard = max(self._last_heard, time.monotonic())
+        while (silence := time.monotonic() - self._last_heard) < QUIET_SECONDS:
             gevent.sleep(QUIET_SECONDS - silence)
         self._websocket.close()
 

@@ -1,4 +1,4 @@
-"""`greenrelay doctor module:app`: what would bite in production, before it does.
+"""`greenrelay doctor module:app`: what would fail in production, told before it does.
 
 Each check is a function that looks at one thing and yields findings; `_CHECKS` is the
 list. A finding says what it is, why it matters, and what to do.
@@ -35,7 +35,7 @@ _BLOCKING_DRIVERS = {
 
 
 class Finding(NamedTuple):
-    """One thing that would bite."""
+    """One thing that would fail, or limit the app, in production."""
 
     is_serious: bool
     """Whether connections fail or the node stalls; else it is a matter of scale or care."""
@@ -44,10 +44,10 @@ class Finding(NamedTuple):
 
 
 def examine(app: Any, module: str) -> list[Finding]:
-    """Return what would bite the app in production, the serious things first.
+    """Return what would fail in production, the serious things first.
 
     Args:
-        module: the app's, imported once more in an interpreter that nobody has patched.
+        module: the app's, imported once more, in an interpreter that is not monkey-patched.
     """
     findings = [finding for check in _CHECKS for finding in check(app)]
     findings += check_patch(module)

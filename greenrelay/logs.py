@@ -1,4 +1,4 @@
-"""Logging that can't be turned against the program, and is safe on the hub.
+"""Logging that clients and failing handlers can't abuse, and that is safe on the hub.
 
 Every line of the package goes through here. What a client has chosen (paths, headers,
 reasons) may hold line breaks and terminal sequences, which would forge lines of their
@@ -21,7 +21,7 @@ import gevent
 
 
 def log_now(logger: logging.Logger, level: int, text: str, *args: Any, **kwargs: Any) -> None:
-    """Log, whatever the handlers do.
+    """Log; a handler that raises is reported on standard error, and raises nothing here.
 
     Args:
         text, args, kwargs: as `Logger.log` takes them.

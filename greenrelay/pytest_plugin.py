@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from greenrelay.testing.served import ServerFactory
+    from greenrelay.testing.factory import ServerFactory
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def relay_server() -> Iterator[ServerFactory]:
 
     When the test ends they are stopped, and so are the processes it has left on their nodes.
     """
-    from greenrelay.testing.served import serving
+    from greenrelay.testing.factory import serving
 
     with serving() as start:
         yield start

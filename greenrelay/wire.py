@@ -98,8 +98,9 @@ SSE_HEARTBEAT_SECONDS: Final = 30.0  # half of the 60 s after which common proxi
 MAX_MAILBOX_MESSAGES: Final = 10_000
 MAX_MAILBOX_BYTES: Final = 16 * 1024 * 1024  # of clients' text and bytes: 16 whole messages
 
-# One read of a busy connection; then it is the next connection's turn. A message of
-# 64 KiB and its header fit.
+# The most that one read takes, of whatever is read piece by piece: frames, bodies, what a client
+# still sends. Of a busy connection it is one turn, and a message of 64 KiB has to fit with its
+# header; to all others a KiB more or less makes no difference.
 READ_BYTES: Final = 65 * 1024
 # One read of a connection whose last one was short: allocating 64 KiB for 40 bytes
 # costs 0.7 µs, a fifth of the read.

@@ -1,7 +1,7 @@
-"""Stopping a node in good order: connections first, then processes, then by force.
+"""Stopping a node: connections are closed first, then processes are cancelled, then killed.
 
-Connections are told in batches, so that the clients of a large node do not all
-reconnect in the same instant. A small one is done at once.
+Connections are closed in batches, so that the clients of a large node do not all reconnect in
+the same instant. Those of a small node are one batch.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ from greenrelay.wire import KILLED, SHUTDOWN
 log = logging.getLogger("greenrelay.server")
 
 BATCH_SECONDS = 0.1
-"""Between two batches."""
+"""From one batch to the next."""
 BATCH_CONNECTIONS = 100
-"""At least so many are told at once: fewer would only make a small node slow."""
+"""The least that a batch has: with fewer, a small node would take longer for nothing."""
 GOODBYE_SHARE = 0.5
-"""Of the drain time for telling connections; the rest is for them to answer."""
+"""Of the drain time for closing connections, batch by batch; the rest is for their answers."""
 CONNECTIONS_SHARE = 0.75
-"""Of the drain time for connections; processes have the rest, though a client never answers."""
+"""Of the drain time for connections: some clients never answer, and processes need some too."""
 PATIENCE_SECONDS = 1.0
-"""A process that has not ended so long after it was asked is named in the log."""
+"""A process that has not ended so long after it was cancelled is named in the log."""
 NAMED = 20
-"""So many have a line of their own."""
+"""So many have a line of their own in the log."""
 KILL_SECONDS = 1.0
-"""For the `finally` blocks of what was terminated."""
+"""For the `finally` blocks of what was killed."""
 POLL_SECONDS = 0.02
 
 
 def drain(node: Node, seconds: float, spare: Set[PID] = frozenset()) -> None:
-    """End every connection with 1012 or `done`, then every process; return when nothing is left.
+    """Close every connection with 1012 or `done`, then cancel every process; wait for their ends.
 
     Args:
-        seconds: until what is left is terminated.
+        seconds: which they have; what is left then is killed. One that even that does not end, as
+            it never waits, is named in the log and left behind.
         spare: PIDs of processes that stay.
 
     Switches: yes.
@@ -55,30 +56,41 @@ def drain(node: Node, seconds: float, spare: Set[PID] = frozenset()) -> None:
     _close_connections(node, seconds * GOODBYE_SHARE)
     while time.monotonic() < begun + seconds * CONNECTIONS_SHARE and (late := _connections(node)):
         for session in late:
-            session.drain()  # for those that were let in before, and joined after
+            session.drain()  # for those that were admitted before, and have joined since
         gevent.sleep(POLL_SECONDS)
-    for entity in _others(node, spare):
+
+    def left() -> list[Entity]:
+        return [entity for entity in node if entity.pid not in spare]
+
+    _cancel(left, deadline, is_told=seconds > 0)
+    _kill(left)
+    # Those that have ended, but whose client still reads what it was sent.
+    _wait(lambda: not any(one.transport.undelivered for one in node.lingering), deadline)
+
+
+def _cancel(left: Callable[[], list[Entity]], deadline: float, is_told: bool) -> None:
+    """Ask what is left to end, and wait; log the names of those that take long."""
+    for entity in left():
         entity.cancel(None, SHUTDOWN)
+    has_ended = _wait(lambda: not left(), min(deadline, time.monotonic() + PATIENCE_SECONDS))
+    if not has_ended and is_told:
+        _name(left(), deadline - time.monotonic())
+    _wait(lambda: not left(), deadline)
 
-    def is_done() -> bool:
-        return not _others(node, spare)
 
-    if not _wait(is_done, min(deadline, time.monotonic() + PATIENCE_SECONDS)) and seconds:
-        _name(_others(node, spare), deadline - time.monotonic())
-    _wait(is_done, deadline)
-    for entity in _others(node, spare):
-        # A connection has been told, and only did not answer.
+def _kill(left: Callable[[], list[Entity]]) -> None:
+    """End what is left; log the names of those that even so do not end."""
+    for entity in left():
+        # A connection has been closed, and only its client did not answer.
         entity.kill(SHUTDOWN if isinstance(entity, Session) else KILLED)
     gevent.sleep(0)
-    if not _wait(is_done, time.monotonic() + KILL_SECONDS):
-        for entity in _others(node, spare)[:NAMED]:
+    if not _wait(lambda: not left(), time.monotonic() + KILL_SECONDS):
+        for entity in left()[:NAMED]:
             log_now(
                 log, logging.WARNING,
                 "process %s has not ended, in %s; the stop goes on without it",
                 entity.pid, entity.info().get("function"),
             )  # fmt: skip
-    # Those that have ended, but whose client still reads what it was sent.
-    _wait(lambda: not any(one.transport.undelivered for one in node.lingering), deadline)
 
 
 def _wait(is_done: Callable[[], bool], until: float) -> bool:
@@ -91,7 +103,7 @@ def _wait(is_done: Callable[[], bool], until: float) -> bool:
 
 
 def _name(entities: list[Entity], seconds: float) -> None:
-    """Tell whose processes delay the stop."""
+    """Log which processes delay the stop, and when they are killed."""
     late = [entity for entity in entities if isinstance(entity, Process)]
     when = f"in {seconds:.0f} s" if seconds > 0 else "now"
     for process in late[:NAMED]:
@@ -105,11 +117,8 @@ def _name(entities: list[Entity], seconds: float) -> None:
         log_now(log, logging.WARNING, "and %d more processes delay the stop", more)
 
 
-def _others(node: Node, spare: Set[PID]) -> list[Entity]:
-    return [entity for entity in node if entity.pid not in spare]
-
-
 def _close_connections(node: Node, seconds: float) -> None:
+    """Close all connections, in batches that are spread over so many seconds at most."""
     sessions = _connections(node)
     batches = max(1, int(seconds / BATCH_SECONDS))
     size = max(BATCH_CONNECTIONS, math.ceil(len(sessions) / batches))

@@ -2,7 +2,12 @@
 
 A relayed connection holds none of gunicorn's slots, so gunicorn does not know of it:
 it neither waits for it when a worker stops, nor logs its request. These hooks do.
-In a configuration file of your own, import the five names below.
+
+    master   when_ready         a second signal ends the workers at once
+    worker   post_fork          its node gets a name of its own
+             post_worker_init   waits for the worker's end beside its requests, then drains
+             post_request       the access log's line of a relayed request
+             worker_exit        waits until the drain is over
 """
 
 from __future__ import annotations
@@ -13,7 +18,8 @@ import gc
 import os
 import signal
 from functools import partial
-from typing import Any
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import gevent
 import gevent.socket
@@ -33,6 +39,10 @@ POLL_SECONDS = 0.1
 """How late a worker's connections may learn that it stops; gunicorn itself looks once a second."""
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+
+drains: Final[WeakKeyDictionary[Any, gevent.Greenlet[..., None]]] = WeakKeyDictionary()
+"""What waits for a worker's end and then drains, from `post_worker_init` to `worker_exit`. Between
+two hooks there is no other place: gunicorn hands over a worker object of its own, and no more."""
 
 
 def when_ready(server: Any) -> None:
@@ -67,7 +77,7 @@ def post_worker_init(worker: Any) -> None:
     middleware = find_middleware(worker.wsgi)
     if middleware is not None and worker.cfg.workers > 1:
         middleware.note_workers(is_told=worker.age > 1)  # by the first of all
-    worker.greenrelay_drain = gevent.spawn(_drain_at_end, worker)
+    drains[worker] = gevent.spawn(_drain_at_end, worker)
     watch, seen = LoopWatch(find_node(worker.wsgi)), set[int]()
     for number in _STOPPING:
         before = signal.getsignal(number)
@@ -104,8 +114,9 @@ def post_request(worker: Any, request: Any, environ: dict[str, Any], response: A
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Wait until the worker's connections have ended, within its graceful time-out."""
-    draining = getattr(worker, "greenrelay_drain", None)
-    # gunicorn calls this in the arbiter, too, for a worker that is dead already.
+    draining = drains.get(worker)
+    # gunicorn calls this in the arbiter, too, for a worker that is dead already; and a child that
+    # the app has forked comes by here when it exits.
     if draining is not None and worker.pid == os.getpid():
         worker.alive = False
         draining.join()
@@ -115,7 +126,7 @@ def _drain_at_end(worker: Any) -> None:
     while worker.alive:
         gevent.sleep(POLL_SECONDS)
     _stop_accepting(worker)
-    gevent.sleep(POLL_SECONDS)  # who has been accepted is let in, and then told to come back
+    gevent.sleep(POLL_SECONDS)  # for requests already accepted: their relays open, and are drained
     middleware = find_middleware(worker.wsgi)
     seconds = DRAIN_SECONDS if middleware is None else middleware.drain_seconds
     drain(find_node(worker.wsgi), min(seconds, _grace(worker.cfg)))
@@ -124,8 +135,8 @@ def _drain_at_end(worker: Any) -> None:
 def _stop_accepting(worker: Any) -> None:
     """Leave new clients to the other workers.
 
-    gunicorn does so itself, but up to a second later, and its servers are known to nobody else;
-    when it ends quickly it does not at all.
+    gunicorn does so itself, but up to a second later, or never when it ends quickly. It keeps its
+    servers in a local variable, so they are looked for among all objects.
     """
     ours = {sock.fileno() for sock in worker.sockets}
     for item in gc.get_objects():
@@ -135,6 +146,6 @@ def _stop_accepting(worker: Any) -> None:
 
 
 def _grace(cfg: Any) -> float:
-    """Return the seconds a worker may drain: then it is killed, or taken for hung and aborted."""
+    """Return the seconds a worker may drain, before gunicorn kills it or takes it for hung."""
     ends: list[float] = [cfg.graceful_timeout, cfg.timeout or cfg.graceful_timeout]
     return max(0.0, min(ends) - GRACE_SECONDS)

@@ -1,24 +1,19 @@
 """`environ["wsgi.websocket"]` for views that were written against gevent-websocket.
 
-The object is there for every request that asks for a WebSocket, and upgrades it when
-the view first uses it: beside it, relayed views work on the same server. It has the
-interface of gevent-websocket's, and the checks that lacks: masking, message size,
-Origin, whole handshakes, close codes that are sent, and frames that don't interleave.
+The object is there for every request that asks for a WebSocket, and upgrades it when the view
+first uses it: a view that answers with a relay's header does not, and is relayed instead.
+
+It subclasses gevent-websocket's object, so that views find its interface and its errors, and
+replaces what reads and writes: that one takes unmasked frames and messages of any size, never
+sends a close code, and mixes the frames of two greenlets up.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import struct
-import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import gevent
 import gevent.lock
-import gevent.ssl
 from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.websocket import (
     MSG_ALREADY_CLOSED,
@@ -42,25 +37,18 @@ from greenrelay.protocol.frames import (
     encode_frame,
     is_close_code,
 )
-from greenrelay.web.taking import has_closed
-from greenrelay.wire import CLOSE_NO_STATUS, CLOSE_NORMAL, CLOSE_TIMEOUT_SECONDS, READ_BYTES
-
-POLL_SECONDS = 0.02
-
-_TCP_INFO = struct.Struct("=144xI52xQQ")
-"""`tcpi_notsent_bytes`, `tcpi_bytes_sent`, `tcpi_bytes_retrans`. Source: Linux, `linux/tcp.h`;
-it has grown at its end only, up to the last of them in 4.19."""
+from greenrelay.wire import CLOSE_NO_STATUS, CLOSE_NORMAL, READ_BYTES
 
 SHARE = 32
-"""After so many frames a view looks whether it is the others' turn: a read can hold thousands,
-and a client that never stops sending would never let it wait."""
+"""After so many frames a view lets other greenlets run: a read can hold thousands, and a client
+that never stops sending would otherwise keep them from it."""
 
 
 class LegacyRefused(WebSocketError, Forbidden):  # type: ignore[misc]  # no types
     """The request can't become a WebSocket, and has had its answer.
 
-    To a view it is gevent-websocket's error; to Flask, if the view lets it through, an
-    ordinary refusal instead of a crash to be logged.
+    A view can catch it as gevent-websocket's error. If it does not, Flask takes it for an ordinary
+    403, and logs no traceback.
     """
 
     def __init__(self) -> None:
@@ -80,7 +68,7 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
 
     Args:
         environ: the request's.
-        handler: the server's, with `rfile` and `socket`.
+        handler: the server's, with `rfile`, `socket` and `rotation`.
         upgrade: sends the 101; raises `WebSocketError` when it has refused instead.
         max_message_size: bytes of one message; 0 is off.
     """
@@ -102,7 +90,7 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
         self._parser = FrameParser(max_message_size)
         self._events: Iterator[FrameEvent | None] = iter(())
         """What is left of the last read, not parsed yet."""
-        self._rotation: Rotation = handler.server.rotation
+        self._rotation: Rotation = handler.rotation
         self._share = SHARE
         self._lock = gevent.lock.BoundedSemaphore(1)
 
@@ -185,7 +173,7 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
             try:
                 self._send(encode_close(code if is_close_code(code) else CLOSE_NORMAL, text or ""))
             except WebSocketError:
-                pass  # nobody is there to be told
+                pass  # the client is gone
         self.closed = True
 
     def _require_open(self) -> None:
@@ -201,42 +189,3 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
                 self.handler.socket.sendall(data)
         except OSError:
             raise LegacyClosed(MSG_SOCKET_DEAD) from None
-
-
-def count_written(sock: Any) -> int | None:
-    """Return how many bytes have been written to a connection so far, by whomever.
-
-    Only Linux tells, and only of plain TCP: else `None`. (TLS writes by itself, too, and there a
-    duplicate of the socket would be of no use to a view.)
-
-    Args:
-        sock: gevent's.
-    """
-    if sys.platform != "linux" or isinstance(sock, gevent.ssl.SSLSocket):
-        return None
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-        unsent, sent, again = _TCP_INFO.unpack(info)
-    except (OSError, struct.error):  # no TCP, or an older kernel
-        return None
-    # What waits in the buffer counts, and what is sent once more does not: it was before.
-    return int(unsent + sent - again)
-
-
-def see_off(sock: Any, seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:
-    """Close the socket of a view that has taken it, and has returned.
-
-    Libraries like simple-websocket serve a duplicate of the socket, and a greenlet of theirs
-    still reads from it: what comes is left to that one, and the connection ends when the client
-    has closed it, or the time is up. Switches: yes.
-
-    Args:
-        sock: gevent's, ready to be closed by whoever owns it.
-        seconds: which a client has for closing its side.
-    """
-    deadline = time.monotonic() + seconds
-    with contextlib.suppress(OSError):  # the client was faster
-        sock.shutdown(socket.SHUT_WR)
-        while not has_closed(sock._sock) and time.monotonic() < deadline:
-            gevent.sleep(POLL_SECONDS)
-        sock.shutdown(socket.SHUT_RDWR)

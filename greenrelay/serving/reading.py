@@ -1,27 +1,72 @@
-"""Reading request heads from a client, each in its time and size.
+"""Reading request heads from a client, each in its time and size, and checked.
 
-The time for a head begins with its first byte; before that a kept connection has the
-server's patience for idle ones, and ends without a word.
+The time for a head begins with its first byte. Before that a client is idle: a connection that
+was kept may be for as long as the server says, and then ends without an answer.
+
+pywsgi would read heads itself, and parse them with the standard library's parser for e-mail:
+without a time-out, and taking what others have been attacked through (`protocol.head`).
 """
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 
 from greenrelay.errors import RefusedError
-from greenrelay.protocol.head import bad_request
+from greenrelay.protocol.head import bad_request, check_head
 from greenrelay.wire import MAX_HEAD_BYTES
 
 MAX_REQUEST_LINE_BYTES = 8 * 1024
-"""As pywsgi, which would answer without a word."""
+"""As pywsgi, whose answer has no body that says why."""
 MAX_HEAD_LINES = 100
 """The request line included: the standard library's parser, which pywsgi uses, takes no more."""
 _TOO_LARGE = f"a request head has {MAX_HEAD_BYTES >> 10} KiB and {MAX_HEAD_LINES} lines at most"
-_QUIETLY: Any = False
+LEAVE_SILENTLY: Any = False
 """As a `gevent.Timeout`'s exception: leave the block, raise nothing."""
+
+
+class IdleClients:
+    """The greenlets of a server that wait for the first byte of a request."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Any, gevent.Timeout] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def await_byte(self, file: io.BufferedReader, seconds: float | None) -> bool:
+        """Wait for a byte, and leave it there; `False`: there will be none. Switches: yes.
+
+        Args:
+            file: of the connection.
+            seconds: until it is given up; `None` waits for ever.
+        """
+        with gevent.Timeout(seconds, LEAVE_SILENTLY) as waiting:
+            self._waiting[gevent.getcurrent()] = waiting
+            try:
+                return bool(file.peek(1))
+            finally:
+                del self._waiting[gevent.getcurrent()]
+        return False
+
+    def end(self) -> None:
+        """End the waiting of all, as if their time were up; called by the hub."""
+        for waiter, waiting in tuple(self._waiting.items()):
+            waiter.throw(waiting)
+
+
+class HeadServer(Protocol):
+    """What the reader of a client's heads asks of the server."""
+
+    idle: IdleClients
+    head_timeout: float
+    keep_alive: float
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more requests."""
 
 
 class HeadReader:
@@ -29,17 +74,19 @@ class HeadReader:
 
     Args:
         file: of the connection.
-        server: the `RelayServer`, which says how long to wait.
+        server: says how long to wait.
     """
 
-    __slots__ = ("_file", "_has_read", "_server", "has_spoken")
+    __slots__ = ("_file", "_has_read", "_server", "has_spoken", "request_line")
 
-    def __init__(self, file: io.BufferedReader, server: Any) -> None:
+    def __init__(self, file: io.BufferedReader, server: HeadServer) -> None:
         self._file = file
         self._server = server
         self._has_read = False
         self.has_spoken = False
         """Whether anything has come of the head that was asked for last."""
+        self.request_line = ""
+        """Its first line, good or bad; empty while the head is not there as a whole."""
 
     def read(self) -> list[bytes] | None:
         """Return the lines of the next head, `None` when there will be none.
@@ -47,36 +94,39 @@ class HeadReader:
         Switches: yes.
 
         Raises:
-            RefusedError: it is too late or too large.
+            RefusedError: it is too late, too large or malformed.
             OSError: the client has left.
         """
-        if self._has_read and (
-            self._server.closed or not self._await_byte(self._server.keep_alive)
-        ):
+        self.request_line = ""
+        if self._has_read and not self._await_next():
             return None
+        lines = self._read_in_time()
+        self._has_read = True
+        if lines is not None:
+            self.request_line = lines[0].decode("latin-1").rstrip()
+            if len(lines[0]) >= MAX_REQUEST_LINE_BYTES:
+                raise RefusedError("414 URI Too Long", "a request line has 8 KiB at most")
+            check_head(lines)
+        return lines
+
+    def _await_next(self) -> bool:
+        """Wait for a kept connection's next request; `False`: there will be none."""
+        return not self._server.closed and self._await_byte(self._server.keep_alive)
+
+    def _await_byte(self, seconds: float | None) -> bool:
+        self.has_spoken = self._server.idle.await_byte(self._file, seconds)
+        return self.has_spoken
+
+    def _read_in_time(self) -> list[bytes] | None:
         timeout = gevent.Timeout.start_new(self._server.head_timeout)
         try:
-            lines = self._read_lines() if self._has_read or self._await_byte(None) else None
+            return self._read_lines() if self._has_read or self._await_byte(None) else None
         except gevent.Timeout as expired:
             if expired is not timeout:
                 raise
             raise RefusedError("408 Request Timeout", "the request head took too long") from None
         finally:
             timeout.close()
-        self._has_read = True
-        return lines
-
-    def _await_byte(self, seconds: float | None) -> bool:
-        """Wait for the first byte of a head; `False`: there will be none."""
-        idle = self._server.idle
-        with gevent.Timeout(seconds, _QUIETLY) as waiting:
-            idle[gevent.getcurrent()] = waiting
-            try:
-                self.has_spoken = bool(self._file.peek(1))
-                return self.has_spoken
-            finally:
-                del idle[gevent.getcurrent()]
-        return False
 
     def _read_lines(self) -> list[bytes] | None:
         lines: list[bytes] = []

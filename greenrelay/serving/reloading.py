@@ -4,7 +4,8 @@
     child   Watcher: a file has changed ─► stop in good order, and end with `RELOAD`
             end_with_parent(): it is gone, killed perhaps ─► stop in good order
 
-So clients get their goodbye at each change, as at any other end of the server.
+So connections are closed with 1012 or `done` at each change, as at any other stop. Werkzeug's
+own reloader is used for noticing a change only: it ends the interpreter in the middle of things.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from werkzeug._reloader import StatReloaderLoop
 RELOAD: Final = 3
 """Exit code of a child that wants to be started anew; Werkzeug's."""
 DRAIN_SECONDS: Final = 2.0
-"""Whoever has just saved a file does not wait for a process that is slow to end."""
+"""Of a reload: somebody has just saved a file, and waits."""
 _CHILD_KEY: Final = "GREENRELAY_RELOAD"
 """In a child's environment: how many there have been before it."""
 _PIPE_KEY: Final = "GREENRELAY_RELOAD_PIPE"
@@ -44,15 +45,15 @@ def is_child() -> bool:
 
 
 def is_first() -> bool:
-    """Tell whether it is the first of them: there a mistake in the app ends everything."""
+    """Tell whether no child was before this one: then a mistake in the app ends the command."""
     return os.environ.get(_CHILD_KEY, "0") == "0"
 
 
 def end_with_parent() -> None:
-    """Have this child stop as its terminal would have it, once its parent is gone.
+    """Have this child stop as by a closed terminal once its parent has ended.
 
-    A parent that is killed tells nobody, and its child would hold the port. A native thread
-    looks out for it, since code that never waits must not keep it from that.
+    A parent that is killed can't forward a signal, and its child would go on holding the port. A
+    native thread waits for its end, as code that never waits would keep a greenlet from it.
     """
     pipe = os.environ.pop(_PIPE_KEY, None)
     if pipe is not None:
@@ -61,13 +62,13 @@ def end_with_parent() -> None:
 
 
 def _wait_for_the_end(pipe: int) -> None:
-    os.read(pipe, 1)  # nobody writes
+    os.read(pipe, 1)  # nothing is ever written: this returns when the parent's end is closed
     is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # as under nohup
     os.kill(os.getpid(), signal.SIGTERM if is_ignored else signal.SIGHUP)
 
 
 def pick_port(host: str) -> int:
-    """Return a port that is free on `host` now; 0 for a host that the server will complain of."""
+    """Return a port that is free on `host` now; 0 if there is none: the server will say why."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as sock:
         try:
@@ -90,7 +91,8 @@ def supervise(*further: str) -> int:
     code = RELOAD
     while code == RELOAD and not parent.is_stopping:
         code = parent.run_child()
-    # As a shell says that a signal ended it; a child that had begun to reload has ended well.
+    # 128 + N is how a shell says that signal N ended it. `RELOAD` here means that a signal came
+    # while the child was ending for a reload: that is a good end.
     return 0 if code == RELOAD else code if code >= 0 else 128 - code
 
 
@@ -101,7 +103,7 @@ class _Parent:
         self._count = 0
         self._child: Any = None
         self._pipe, self._held = os.pipe()
-        """The latter is for as long as we live: children see when it is closed."""
+        """The latter is open until this process ends; a child reads the end of the stream then."""
 
     def run_child(self) -> int:
         environ = {**os.environ, _CHILD_KEY: str(self._count), _PIPE_KEY: str(self._pipe)}
@@ -142,7 +144,7 @@ class Watcher(StatReloaderLoop):
             self.run_step()
 
     def trigger_reload(self, filename: str) -> None:
-        """Take note: this has changed."""
+        """Note that this file has changed."""
         if not self._has_changed:
             self.log_reload(filename)
             self._has_changed = True

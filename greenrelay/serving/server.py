@@ -1,8 +1,9 @@
 """gevent's WSGI server for the open internet, with `RelayHandler` for its clients.
 
-Idle keep-alive connections end, TLS handshakes have a deadline, a system that gives no
-more connections is asked again later, and stopping waits for the requests under way and
-for nothing else.
+accepting   goes on after the system was out of descriptors; pywsgi's would loop and log
+TLS         one context for all connections; handshakes have a deadline
+stopping    waits for requests under way; idle connections end at once, views that serve a
+            `wsgi.websocket` see it close with 1012
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import gevent
 import gevent.pool
 import gevent.pywsgi
 import gevent.ssl
+from geventwebsocket.handler import Client
 
 from greenrelay.logs import log_now, log_soon
 from greenrelay.processes.fairness import Rotation
-from greenrelay.relay.tls import say_goodbye
 from greenrelay.serving.handler import RelayHandler
+from greenrelay.serving.legacy import LegacyWebSocket
+from greenrelay.serving.reading import IdleClients
 from greenrelay.web.mistakes import Mistakes
 from greenrelay.wire import (
     BODY_TIMEOUT_SECONDS,
@@ -41,17 +44,6 @@ COMPLAINT_SECONDS = 1.0
 _WSGIServer: Any = gevent.pywsgi.WSGIServer
 
 
-class _PoliteHandler(RelayHandler):
-    """Says goodbye in TLS before pywsgi closes the socket beneath."""
-
-    def handle_one_request(self) -> Any:
-        """Serve one request."""
-        result = super().handle_one_request()
-        if result is None:  # there will be no other
-            say_goodbye(self.socket)
-        return result
-
-
 class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
     """A `gevent.pywsgi.WSGIServer` for the open internet.
 
@@ -68,7 +60,7 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         OSError: the files of a certificate can't be read, or don't match.
     """
 
-    handler_class = _PoliteHandler
+    handler_class = RelayHandler
 
     def __init__(
         self,
@@ -91,23 +83,35 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         self.keep_alive = keep_alive
         self.body_timeout = body_timeout
         self.write_timeout = write_timeout
-        self.mistakes = Mistakes()
+        self._mistakes = Mistakes()
         """What its operator has been told of an app that was never wrapped."""
         self.rotation = Rotation()
         """The turns of views that serve a `wsgi.websocket` of their own."""
-        self.clients: dict[Any, Any] = {}
+        self.clients: dict[Any, Client] = {}
         """Connections that a view serves as `wsgi.websocket`; gevent-websocket's name."""
-        self.idle: dict[Any, gevent.Timeout] = {}
-        """Greenlets that wait for a client's request, and what ends their waiting."""
+        self.idle = IdleClients()
+        """Those that have a connection, and no request under way."""
         self._next_complaint = 0.0
 
     def stop(self, timeout: float | None = None) -> None:
         """Close the listener and idle connections; wait for requests under way, then end them."""
         self.close()
-        gevent.get_hub().loop.run_callback(self._end_idle)
+        gevent.get_hub().loop.run_callback(self.idle.end)
         for client in tuple(self.clients.values()):
             gevent.spawn(client.ws.close, CLOSE_SERVICE_RESTART, SHUTDOWN)
         super().stop(timeout)
+
+    def add_websocket(self, address: Any, websocket: LegacyWebSocket) -> None:
+        """Note that a view serves this client as `wsgi.websocket`."""
+        self.clients[address] = Client(address, websocket)
+
+    def remove_websocket(self, address: Any) -> None:
+        """Note that the view of this client has returned; it may have used no WebSocket."""
+        self.clients.pop(address, None)
+
+    def tell_unwrapped(self, path: str | None, header: str) -> None:
+        """Log that an app without a relay around it asks for one; see `Mistakes`."""
+        self._mistakes.tell_unwrapped(path, header)
 
     def do_read(self) -> Any:
         """Accept a connection; if the system gives none, wait a little and say so."""
@@ -129,10 +133,6 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         if now >= self._next_complaint:
             self._next_complaint = now + COMPLAINT_SECONDS
             log_soon(log, logging.ERROR, "can't accept connections: %s; going on trying", error)
-
-    def _end_idle(self) -> None:
-        for waiter, end in tuple(self.idle.items()):
-            waiter.throw(end)
 
     def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
         """Shake hands within the head's deadline; leave a taken socket open."""

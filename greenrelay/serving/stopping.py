@@ -3,10 +3,13 @@
     first   ─► the loop's next turn begins the stop; a loop that does not turn is reported
     second  ─► the kernel ends the interpreter, at once
 
-Code that never waits keeps the loop from turning, so the first is read by a native thread, from
-a pipe that the interpreter's C handler writes to. C code may keep that thread from running, too:
-the second is left to its default action, which needs nobody. Two rules: the thread touches the
-loop through `run_callback_threadsafe` only, and what it logs is no condition for what it does.
+Written by hand, as `gevent.signal_handler` runs in the loop, and `signal.signal` between two
+byte codes of the main thread: code that never waits keeps both from running. So the first signal
+is read by a native thread, from a pipe that the interpreter's C handler writes to. C code may
+keep that thread from running, too: the second is left to the kernel's default action, for which
+nothing of the interpreter has to run. Two rules: the thread touches the loop through
+`run_callback_threadsafe` only, and it logs in yet another thread, so that a log handler's lock
+can't hold it up.
 """
 
 from __future__ import annotations
@@ -39,7 +42,8 @@ AT_ONCE: Final = 1
 """Exit code of an interpreter that did not end in good order."""
 
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
-_READ_BYTES: Final = 64
+_MAX_SIGNALS: Final = 64
+"""Read at once; each is one byte in the pipe."""
 
 _libc: Final = ctypes.CDLL(None)
 _libc.signal.argtypes, _libc.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
@@ -52,7 +56,7 @@ _sleep: Callable[[float], None] = get_original("time", "sleep")
 
 
 class LoopWatch:
-    """Reports, from a native thread, who keeps the loop from turning while it should stop.
+    """Logs, from a native thread, what keeps the loop from turning while it should stop.
 
     Make it in the loop's own thread.
 
@@ -85,7 +89,7 @@ class LoopWatch:
             if self._turns():
                 _sleep(STALL_SECONDS)
                 continue
-            # Whoever lets nobody run may hold a log handler's lock: that must not hold this up.
+            # What keeps the loop may hold a log handler's lock: this thread must not wait for it.
             _start_thread(self._report, ())
             if limit is not None and time.monotonic() > limit and not self._is_over:
                 os._exit(AT_ONCE)
@@ -98,7 +102,7 @@ class LoopWatch:
         return has_turned
 
     def _report(self) -> None:
-        """Name the culprit, once."""
+        """Log what keeps the loop from turning; the same thing once."""
         culprit = self._culprit()
         if culprit not in self._told:
             self._told.add(culprit)
@@ -138,7 +142,7 @@ def _app_frame(frame: FrameType | None) -> FrameType | None:
 
 
 class StopSignals:
-    """SIGTERM, SIGINT and SIGHUP of an interpreter: the first begins the stop, a second ends it.
+    """SIGTERM, SIGINT and SIGHUP: the first begins the stop, a second ends the interpreter.
 
     A SIGHUP does not count as a second: a terminal that closes, and systemd, send it beside
     others. One that is ignored, as under nohup, stays ignored. Make it in the main thread.
@@ -173,7 +177,7 @@ class StopSignals:
         _start_thread(self._read, ())
 
     def close(self) -> None:
-        """The stop is over: nothing is reported any more; a second signal still ends it."""
+        """Report nothing any more, as the stop is over; a second signal still ends all at once."""
         self._watch.stop()
 
     def _block(self) -> None:
@@ -189,7 +193,7 @@ class StopSignals:
         self._unblock()
 
     def _read(self) -> None:
-        while numbers := os.read(self._pipe, _READ_BYTES):
+        while numbers := os.read(self._pipe, _MAX_SIGNALS):
             for number in numbers:
                 if number in self._numbers:
                     self._on_signal(number)
@@ -209,8 +213,11 @@ class StopSignals:
 
 
 def _take_once(number: int) -> None:
-    """Leave a second to its default action, though nobody should have seen the first by then."""
-    with contextlib.suppress(AttributeError):  # glibc alone has it
+    """Have the kernel restore a signal's default action as soon as it has come once.
+
+    So a second one ends the interpreter, even if the thread has not read the first by then.
+    """
+    with contextlib.suppress(AttributeError):  # only glibc has it
         set_once = _libc.sysv_signal
         set_once.argtypes = ctypes.c_int, ctypes.c_void_p
         set_once(number, _libc.signal(number, None))

@@ -10,15 +10,14 @@ def test_echo(relay_server):
 from __future__ import annotations
 
 from greenrelay.protocol.eventstream import ServerSentEvent
-from greenrelay.testing.clients import (
-    ConnectionClosed,
-    EventStreamClient,
-    UpgradeRefused,
-    WebSocketClient,
-)
+from greenrelay.testing.checks import leaks, wait_until
+from greenrelay.testing.clients import UpgradeRefused
+from greenrelay.testing.factory import ServerFactory, serving
 from greenrelay.testing.fakes import FakeClock, FakeTransport, fake_event_stream, fake_websocket
 from greenrelay.testing.httpclient import HttpSession
-from greenrelay.testing.served import ServedApp, ServerFactory, leaks, serving, wait_until
+from greenrelay.testing.served import ServedApp
+from greenrelay.testing.sseclient import EventStreamClient
+from greenrelay.testing.wsclient import ConnectionClosed, WebSocketClient
 
 __all__ = [
     "ConnectionClosed",

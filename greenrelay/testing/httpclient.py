@@ -3,7 +3,7 @@
     session.get("/") ─► werkzeug's client: form, JSON, cookies ─► Forwarder ─ HTTP ─► the server
 
 `werkzeug.test.Client` calls a WSGI app. Here that app is a `Forwarder`, which sends the request
-over loopback. The socket is gevent's own, as in `greenrelay.clients`.
+over loopback. The socket is gevent's own, as those of the other clients are.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ import gevent
 import gevent.socket
 from werkzeug.test import Client, TestResponse
 
-from greenrelay.testing.clients import (
-    DEFAULT_TIMEOUT_SECONDS,
-    EventStreamClient,
-    WebSocketClient,
-)
+from greenrelay.testing.clients import DEFAULT_TIMEOUT_SECONDS
+from greenrelay.testing.sseclient import EventStreamClient
+from greenrelay.testing.wsclient import WebSocketClient
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
 _IN_PATH = "/%!$&'()*+,;=:@"

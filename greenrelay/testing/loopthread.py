@@ -22,7 +22,7 @@ import gevent.event
 from greenrelay.errors import GreenRelayError
 
 START_SECONDS = 10.0
-"""A thread begins in a millisecond; this is for a machine that has quite other things to do."""
+"""A thread begins in a millisecond, and on a machine under load in a second."""
 
 Result = TypeVar("Result")
 

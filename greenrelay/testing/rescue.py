@@ -1,8 +1,8 @@
-"""A way out for a client that blocks the very thread its server runs in.
+"""An answer for a client that blocks the very thread its server runs in.
 
-A server that shares the test's thread answers nobody while that thread waits for an answer from
-it in a call that gevent does not know of: a deadlock. An OS thread watches the listener meanwhile.
-A connection that nobody has accepted for long is answered with what has happened.
+When a server shares the test's thread, and that thread waits for an answer in a call that gevent
+does not know of, neither goes on: a deadlock. So an OS thread watches the listener. A connection
+that was not accepted for some seconds gets a 503 from it, which says what has happened.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import threading
 import time
 from typing import Any
 
+from greenrelay.wire import READ_BYTES
+
 LOOK_SECONDS = 0.25
 PATIENCE_SECONDS = 5.0
 """Nothing on loopback takes as long, and a test that computes for longer is rare."""
-READ_BYTES = 64 * 1024
 
 _TEXT = (
     "this server shares the thread of the test, which waits for the answer in a call that gevent "

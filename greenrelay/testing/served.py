@@ -8,12 +8,11 @@ their own thread, by a process that they have spawned there, or by `on_node()`.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Set
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Set
+from typing import Any, TypeVar
 
 import gevent
 import gevent.monkey
@@ -21,31 +20,22 @@ from werkzeug.test import TestResponse
 
 from greenrelay.logs import log_now
 from greenrelay.pid import PID
-from greenrelay.processes.current import (
-    current_node,
-    default_node,
-    fresh_interpreter,
-    is_interpreters,
-    likely_node,
-    on_node,
-)
+from greenrelay.processes.current import is_interpreters, likely_node, on_node
 from greenrelay.processes.entity import default_name
 from greenrelay.processes.node import Node
 from greenrelay.serving.drain import drain
 from greenrelay.serving.server import RelayServer
-from greenrelay.testing.clients import (
-    DEFAULT_TIMEOUT_SECONDS,
-    EventStreamClient,
-    WebSocketClient,
-)
+from greenrelay.testing.checks import POLL_SECONDS
+from greenrelay.testing.clients import DEFAULT_TIMEOUT_SECONDS
 from greenrelay.testing.httpclient import HttpSession
 from greenrelay.testing.loopthread import LoopThread, ThreadEnded
 from greenrelay.testing.rescue import Rescue
+from greenrelay.testing.sseclient import EventStreamClient
+from greenrelay.testing.wsclient import WebSocketClient
 from greenrelay.web.middleware import RelayMiddleware, find_middleware
 
 log = logging.getLogger("greenrelay.testing")
 
-POLL_SECONDS = 0.005
 END_SECONDS = 1.0
 """For processes that were killed and have something to do first, in their `finally`."""
 MAX_WRAPPERS = 20
@@ -54,13 +44,6 @@ _WRAPPED = ("wsgi_app", "app", "application", "__wrapped__")
 """Where middleware keeps what it is around: Werkzeug's, and most others."""
 
 Result = TypeVar("Result")
-
-
-class ServerFactory(Protocol):
-    """What the fixture `relay_server` and `serving()` give."""
-
-    def __call__(self, app: Any, *, own_thread: bool = True, **options: Any) -> ServedApp:
-        """Serve an app; see `serving()`, and `RelayServer` for the options."""
 
 
 class ServedApp:
@@ -77,8 +60,8 @@ class ServedApp:
     def __init__(self, app: Any, thread: LoopThread | None = None, **options: Any) -> None:
         self.thread = thread
         """The server's own; none: it shares the test's."""
-        self._middleware = _find_wrapped(app)
-        self._given_node = _node_of(self._middleware)
+        self._middleware = find_wrapped(app)
+        self._given_node = node_of(self._middleware)
         self.node: Node = self._given_node
         """Where the app's connections and processes live while it is served: a node of its
         own, unless the app was given one, or has started processes on the interpreter's."""
@@ -102,7 +85,7 @@ class ServedApp:
             self.node.settle_here()
             self._middleware.move(self.node)  # also to the same: this loop may be another one
         self._older = frozenset(entity.pid for entity in self.node)
-        if self.thread is None and not _is_patched():
+        if self.thread is None and not is_patched():
             self._rescue = Rescue(self.server.socket, self.server.loop)
 
     def _in_loop(self, function: Callable[..., Result], *args: Any) -> Result:
@@ -211,48 +194,11 @@ class ServedApp:
         self.server.stop(timeout=drain_seconds)
         self.node.is_draining = False
         if self.thread is not None:  # its loop ends with it, and nothing goes on
-            _await_end(self.node, self._older)
+            await_end(self.node, self._older)
 
 
-@contextlib.contextmanager
-def serving() -> Iterator[ServerFactory]:
-    """Give a function that serves an app, and stop all servers at the end of the block.
-
-    In the block, plain code means the node of the server that was started last: so
-    `process.send()` and the like in a test speak to its app. `own_thread=False` keeps a server
-    in the thread of the test, for views that need the main thread's loop, as child processes do.
-    """
-    servers: list[ServedApp] = []
-    threads: list[LoopThread] = []
-
-    def start(app: Any, *, own_thread: bool = True, **options: Any) -> ServedApp:
-        if own_thread and _may_leave(app, servers):
-            if not threads:
-                threads.append(LoopThread("greenrelay server"))
-            options["thread"] = threads[0]
-        servers.append(ServedApp(app, **options))
-        mean(servers[-1].node)
-        return servers[-1]
-
-    with contextlib.ExitStack() as stack:
-        mean = stack.enter_context(fresh_interpreter())
-        try:
-            yield start
-        finally:
-            stack.callback(_end_own_processes)
-            for thread in threads:
-                stack.callback(thread.end)  # after the servers: the last is called first
-            for server in servers:
-                stack.callback(server.stop)
-
-
-def _end_own_processes() -> None:
-    """End what the test has spawned itself, without a server: the next one must not meet it."""
-    drain(default_node(), 0.0)
-    _await_end(default_node(), frozenset())
-
-
-def _await_end(node: Node, spare: Set[PID]) -> None:
+def await_end(node: Node, spare: Set[PID] = frozenset()) -> None:
+    """Wait until all processes but those to be spared have ended; log if one has not in time."""
     deadline = time.monotonic() + END_SECONDS
     while left := [entity for entity in node if entity.pid not in spare]:
         if time.monotonic() > deadline:
@@ -262,27 +208,18 @@ def _await_end(node: Node, spare: Set[PID]) -> None:
         gevent.sleep(POLL_SECONDS)
 
 
-def _is_patched() -> bool:
+def is_patched() -> bool:
+    """Tell whether nothing in this interpreter blocks: the standard library waits on gevent."""
     return any(map(gevent.monkey.is_module_patched, ("socket", "threading")))
 
 
-def _may_leave(app: Any, servers: list[ServedApp]) -> bool:
-    """Tell whether a server may have a thread of its own: nothing binds it to the caller's."""
-    node = _node_of(_find_wrapped(app))
-    if _is_patched():
-        return False
-    if any(server.node is node for server in servers):  # the same app, once more
-        return any(server.node is node and server.thread is not None for server in servers)
-    is_meant = current_node() is node and not is_interpreters(node)
-    return not is_meant and not len(node)
-
-
-def _node_of(middleware: RelayMiddleware | None) -> Node:
+def node_of(middleware: RelayMiddleware | None) -> Node:
+    """Return where an app's processes live, also if it has no relay."""
     return likely_node() if middleware is None else middleware.node
 
 
-def _find_wrapped(app: Any) -> RelayMiddleware | None:
-    """Return the relay middleware of a WSGI app, also when other middleware is around it."""
+def find_wrapped(app: Any) -> RelayMiddleware | None:
+    """Return the relay middleware of a WSGI app, also from within other middleware."""
     for _ in range(MAX_WRAPPERS):
         middleware = find_middleware(app)
         if middleware is not None:
@@ -292,30 +229,3 @@ def _find_wrapped(app: Any) -> RelayMiddleware | None:
             return None
         app = inner[0]
     return None
-
-
-def wait_until(condition: Callable[[], Result], timeout: float = DEFAULT_TIMEOUT_SECONDS) -> Result:
-    """Return the condition's value as soon as it is true.
-
-    Raises:
-        AssertionError: it is not true in `timeout` seconds.
-    """
-    deadline = time.monotonic() + timeout
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not true in {timeout} s: {condition}; last value {value!r}")
-        gevent.sleep(POLL_SECONDS)
-    return value
-
-
-def leaks(node: Node) -> list[str]:
-    """Return what is left on a node, a line each; an empty list is what a test wants to see."""
-    found = [f"{entity!r}" for entity in node]
-    for kind, table in (("names", node.registry), ("groups", node.groups)):
-        if len(table):
-            found.append(f"{len(table)} {kind}")
-    if not node.topology.is_empty():
-        found.append("monitors or links")
-    if node.count_timers():
-        found.append(f"{node.count_timers()} timers")
-    return found

@@ -12,7 +12,8 @@ import pytest
 from flask import Flask
 
 from greenrelay import GreenRelay
-from greenrelay.serving.legacy import count_written, see_off
+from greenrelay.serving.bypass import count_written
+from greenrelay.serving.closing import await_client_close
 from greenrelay.testing import wait_until
 from tests.integration import raw
 from tests.integration.apps import Lines
@@ -126,7 +127,7 @@ def test_silent_client_of_a_foreign_websocket_is_cut() -> None:
     duplicate = ours.dup()
     with ours, client, duplicate:
         reader = gevent.spawn(duplicate.recv, 1024)
-        see_off(ours, 0.1)
+        await_client_close(ours, 0.1)
         assert client.recv(1) == b""
         assert reader.get(timeout=5) == b""
 

@@ -6,7 +6,6 @@ import resource
 import signal
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import gevent
 import gevent.event
@@ -15,6 +14,7 @@ import pytest
 from gevent import subprocess  # its loop reaps children: the other's exit codes would be 0
 
 from greenrelay.gunicorn import worker_exit
+from greenrelay.serving.gunicorn import drains
 from greenrelay.testing import WebSocketClient, wait_until
 from tests.integration import raw
 
@@ -349,11 +349,20 @@ def test_connection_that_ignores_the_goodbye_does_not_hold_the_worker(gunicorn):
     assert "SIGKILL" not in served.text
 
 
+class Worker:
+    """As much of gunicorn's as `worker_exit` looks at."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.alive = True
+
+
 def test_hook_that_the_arbiter_calls_for_a_dead_worker_does_nothing():
     """Not in its process: the next workers would be forked from a node that drains."""
     for pid, is_left_alone in ((os.getppid(), True), (os.getpid(), False)):
         draining = gevent.spawn(lambda: None)
-        worker = SimpleNamespace(pid=pid, alive=True, greenrelay_drain=draining)
+        worker = Worker(pid)
+        drains[worker] = draining
         worker_exit(None, worker)
         assert worker.alive is is_left_alone
         draining.join()
