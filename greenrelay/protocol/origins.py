@@ -106,7 +106,8 @@ class OriginPolicy:
         is_listed = text == "null" and self._null
         origin = _parse_origin(text)
         if origin is not None:
-            if origin == self.own_origin(claim):
+            own = self._own_text(claim)
+            if text == own or origin == _parse_origin(own):  # the former, nearly always
                 return Verdict.SAME
             is_listed = any(_matches(pattern, origin) for pattern in self._patterns)
         if is_listed:
@@ -115,6 +116,9 @@ class OriginPolicy:
 
     def own_origin(self, claim: Claim) -> Origin | None:
         """Return the origin of the site as the client sees it; `None`: the Host is malformed."""
+        return _parse_origin(self._own_text(claim))
+
+    def _own_text(self, claim: Claim) -> str:
         scheme, host = claim.scheme, claim.host
         if self._proxies and self._is_proxy(claim.address):
             scheme = _last(claim.forwarded_scheme) or scheme
@@ -122,7 +126,7 @@ class OriginPolicy:
             port = _last(claim.forwarded_port)
             if port and not re.search(r":\d+$", host):
                 host = f"{host}:{port}"
-        return _parse_origin(f"{scheme}://{host}".lower())
+        return f"{scheme}://{host}".lower()
 
     def _is_proxy(self, address: str) -> bool:
         try:

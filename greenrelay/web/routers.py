@@ -119,8 +119,11 @@ def find_router(routers: Sequence[Router], path: str) -> Router | None:
     """
     # Werkzeug routes "//private" as "/private": so must the rules that guard it.
     path = "/" + path.encode("latin-1").decode("utf-8", "replace").lstrip("/")
-    matching = [router for router in routers if router.matches(path)]
-    return max(matching, key=lambda router: len(router.prefix), default=None)
+    longest: Router | None = None
+    for router in routers:
+        if router.matches(path) and (longest is None or len(router.prefix) > len(longest.prefix)):
+            longest = router
+    return longest
 
 
 def load_routers(

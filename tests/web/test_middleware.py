@@ -9,13 +9,10 @@ import gevent
 import pytest
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from greenrelay.errors import RefusedError
 from greenrelay.process import current_node, spawn
 from greenrelay.relay.config import Limits
 from greenrelay.testing import wait_until
-from greenrelay.web.answer import refuse
 from greenrelay.web.middleware import RelayMiddleware
-from greenrelay.web.opening import read_opening
 from greenrelay.web.quota import Quota
 from greenrelay.web.servers import SOCKET_KEY
 from greenrelay.web.taking import RequestSocket, Taken
@@ -356,17 +353,6 @@ def test_orphan_is_asked_to_end(serve, node):
 
     serve(app).request(HTTP_UPGRADE="h2c")
     assert node.find(spawned[0]).mailbox.is_closed
-
-
-def test_refusal_has_one_line_and_its_length():
-    """§3.2"""
-    server = Server(None)
-    refusal = RefusedError("426 Upgrade Required", "größe", (("Upgrade", "websocket"),))
-    body = b"".join(refuse(refusal, read_opening({}), server.start_response))
-    assert body == "größe\n".encode()
-    assert server.headers["Content-Length"] == str(len(body))
-    assert server.headers["Upgrade"] == "websocket"
-    server.close()
 
 
 # -- whose node ----------------------------------------------------------------
