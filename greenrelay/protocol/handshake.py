@@ -23,7 +23,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from greenrelay.errors import ConfigurationError, RefusedError
@@ -31,6 +31,7 @@ from greenrelay.wire import SSE_RELAY_HEADER, WS_RELAY_HEADER
 
 Headers = list[tuple[str, str]]
 
+SWITCHING: Final = "101 Switching Protocols"
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 _VERSION: Final = "13"
 
@@ -65,25 +66,21 @@ class Handshake(NamedTuple):
     """Extensions that it offered."""
 
 
-def is_upgrade(environ: dict[str, Any]) -> bool:
+def is_upgrade(environ: Mapping[str, Any]) -> bool:
     """Tell whether the request asks for a WebSocket at all."""
-    return "upgrade" in split_tokens(environ.get("HTTP_CONNECTION", "")) and (
-        "websocket" in split_tokens(environ.get("HTTP_UPGRADE", ""))
+    return _has_token(environ.get("HTTP_UPGRADE", ""), "websocket") and (
+        _has_token(environ.get("HTTP_CONNECTION", ""), "upgrade")
     )
 
 
-def check_handshake(environ: dict[str, Any]) -> Handshake:
+def check_handshake(environ: Mapping[str, Any]) -> Handshake:
     """Return what the handshake offers.
 
     Raises:
         RefusedError: answer with its status. Source: RFC 6455 §4.2, RFC 9110 §7.8, §15.5.
     """
     if not is_upgrade(environ):
-        raise RefusedError(
-            "426 Upgrade Required",
-            "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket",
-            (("Upgrade", "websocket"), ("Connection", "Upgrade")),
-        )
+        raise not_an_upgrade()
     if environ.get("REQUEST_METHOD") != "GET":
         raise RefusedError(
             "405 Method Not Allowed", "a WebSocket is opened with GET", (("Allow", "GET"),)
@@ -112,6 +109,15 @@ def check_handshake(environ: dict[str, Any]) -> Handshake:
         key,
         tuple(_elements(environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", ""))),
         environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""),
+    )
+
+
+def not_an_upgrade() -> RefusedError:
+    """Return the refusal of a request that asks for no WebSocket where there is nothing else."""
+    return RefusedError(
+        "426 Upgrade Required",
+        "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket",
+        (("Upgrade", "websocket"), ("Connection", "Upgrade")),
     )
 
 
@@ -198,6 +204,11 @@ def encode_refusal(refusal: RefusedError) -> bytes:
 def split_tokens(value: str) -> set[str]:
     """Return the tokens of a comma-separated header in lower case."""
     return {token.lower() for token in _elements(value)}
+
+
+def _has_token(value: str, token: str) -> bool:
+    # Nearly always it stands alone: to split a list costs six times as much.
+    return value.lower() == token or (bool(value) and token in split_tokens(value))
 
 
 def _elements(value: str) -> list[str]:

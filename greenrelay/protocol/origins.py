@@ -8,6 +8,8 @@ relay carries the user's cookies, so a foreign page must not get one by asking
     host           = name | "*." name | "[" IPv6 "]"      ("*." stands for one label or more)
     port           = digits | "*"         (absent: the scheme's default; without a scheme: any)
 
+    read_claim(environ) ─► Claim ─► OriginPolicy.judge ─► Verdict
+
 By hand, because Flask-CORS adds headers to an answer and refuses nobody, and Werkzeug's `ProxyFix`
 believes `X-Forwarded-*` whoever sends them.
 """
@@ -17,7 +19,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from greenrelay.errors import ConfigurationError
@@ -47,6 +49,22 @@ class Origin(NamedTuple):
     scheme: str
     host: str
     port: str
+
+
+class Claim(NamedTuple):
+    """What a request says of the page it comes from and the site it is for; nothing is checked."""
+
+    origin: str
+    """The page's, as the browser has sent it."""
+    scheme: str
+    host: str
+    """With its port; both are what the server was asked for."""
+    address: str
+    """Of who has sent the request here: the browser, or a proxy."""
+    forwarded_scheme: str = ""
+    forwarded_host: str = ""
+    forwarded_port: str = ""
+    """What proxies say, each behind a comma."""
 
 
 class Verdict(enum.Enum):
@@ -79,33 +97,39 @@ class OriginPolicy:
         self._patterns = [_parse_pattern(text) for text in texts if text not in ("*", "null")]
         self._proxies = [parse_network(text) for text in _split(trusted_proxies)]
 
-    def judge(self, environ: dict[str, Any]) -> Verdict:
-        """Return the verdict on a request."""
-        header = environ.get("HTTP_ORIGIN")
-        if header is None:
+    def judge(self, claim: Claim | None) -> Verdict:
+        """Return the verdict on a request.
+
+        Args:
+            claim: its; `None`: it comes from no page.
+        """
+        if claim is None:
             return Verdict.NO_ORIGIN
-        text = header.strip().lower()
+        text = claim.origin.strip().lower()
         is_listed = text == "null" and self._null
         origin = _parse_origin(text)
         if origin is not None:
-            if origin == self.own_origin(environ):
+            own = self._own_text(claim)
+            if text == own or origin == _parse_origin(own):  # the former, nearly always
                 return Verdict.SAME
             is_listed = any(_matches(pattern, origin) for pattern in self._patterns)
         if is_listed:
             return Verdict.LISTED
         return Verdict.ANY if self._any else Verdict.FOREIGN
 
-    def own_origin(self, environ: dict[str, Any]) -> Origin | None:
+    def own_origin(self, claim: Claim) -> Origin | None:
         """Return the origin of the site as the client sees it; `None`: the Host is malformed."""
-        scheme = environ.get("wsgi.url_scheme", "http")
-        host = environ.get("HTTP_HOST", "")
-        if self._proxies and self._is_proxy(environ.get("REMOTE_ADDR", "")):
-            scheme = _last(environ.get("HTTP_X_FORWARDED_PROTO")) or scheme
-            host = _last(environ.get("HTTP_X_FORWARDED_HOST")) or host
-            port = _last(environ.get("HTTP_X_FORWARDED_PORT"))
+        return _parse_origin(self._own_text(claim))
+
+    def _own_text(self, claim: Claim) -> str:
+        scheme, host = claim.scheme, claim.host
+        if self._proxies and self._is_proxy(claim.address):
+            scheme = _last(claim.forwarded_scheme) or scheme
+            host = _last(claim.forwarded_host) or host
+            port = _last(claim.forwarded_port)
             if port and not re.search(r":\d+$", host):
                 host = f"{host}:{port}"
-        return _parse_origin(f"{scheme}://{host}".lower())
+        return f"{scheme}://{host}".lower()
 
     def _is_proxy(self, address: str) -> bool:
         try:
@@ -115,6 +139,22 @@ class OriginPolicy:
         # On a socket for both families IPv4 clients look like this: ::ffff:10.0.0.7
         parsed = getattr(parsed, "ipv4_mapped", None) or parsed
         return any(parsed in network for network in self._proxies)
+
+
+def read_claim(environ: Mapping[str, Any]) -> Claim | None:
+    """Return what a WSGI environ says; `None`: no page has sent it, for browsers name theirs."""
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None:
+        return None
+    return Claim(
+        origin,
+        environ.get("wsgi.url_scheme", "http"),
+        environ.get("HTTP_HOST", ""),
+        environ.get("REMOTE_ADDR", ""),
+        environ.get("HTTP_X_FORWARDED_PROTO", ""),
+        environ.get("HTTP_X_FORWARDED_HOST", ""),
+        environ.get("HTTP_X_FORWARDED_PORT", ""),
+    )
 
 
 def parse_network(text: str) -> Network:
@@ -139,9 +179,9 @@ def _split(value: str | Iterable[str]) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _last(value: str | None) -> str:
+def _last(value: str) -> str:
     # The nearest proxy appends; what stands before came from farther away.
-    return value.rsplit(",", 1)[-1].strip() if value else ""
+    return value.rsplit(",", 1)[-1].strip()
 
 
 def _parse_origin(text: str) -> Origin | None:

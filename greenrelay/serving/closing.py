@@ -16,7 +16,7 @@ import gevent
 
 from greenrelay.relay.tls import say_goodbye
 from greenrelay.serving.reading import LEAVE_SILENTLY
-from greenrelay.web.hijack import has_closed
+from greenrelay.web.taking import has_closed
 from greenrelay.wire import CLOSE_TIMEOUT_SECONDS, READ_BYTES
 
 LINGER_SECONDS = 1.0

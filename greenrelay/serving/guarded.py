@@ -31,7 +31,7 @@ from greenrelay.serving.closing import linger
 from greenrelay.serving.exchange import Exchange
 from greenrelay.serving.reading import HeadReader
 from greenrelay.web.body import BodyFault, RequestBody, send_all
-from greenrelay.web.hijack import has_closed, send_at_once
+from greenrelay.web.taking import has_closed, send_at_once
 
 log = logging.getLogger("greenrelay.server")
 

@@ -29,8 +29,8 @@ from greenrelay.processes.current import default_node
 from greenrelay.processes.entity import default_name
 from greenrelay.serving.drain import drain
 from greenrelay.serving.stopping import LoopWatch
-from greenrelay.web.hijack import STATUS_KEY
 from greenrelay.web.middleware import find_middleware, find_node
+from greenrelay.web.servers import STATUS_KEY
 from greenrelay.wire import DRAIN_SECONDS
 
 GRACE_SECONDS = 2.0

@@ -20,7 +20,7 @@ from geventwebsocket.handler import Client
 from greenrelay.errors import RefusedError
 from greenrelay.processes.fairness import Rotation
 from greenrelay.protocol.handshake import (
-    check_handshake,
+    SWITCHING,
     encode_head,
     encode_refusal,
     is_upgrade,
@@ -38,10 +38,12 @@ from greenrelay.serving.closing import await_client_close
 from greenrelay.serving.exchange import Exchange
 from greenrelay.serving.guarded import GuardedHandler
 from greenrelay.serving.legacy import LegacyRefused, LegacyWebSocket
-from greenrelay.web.admission import SWITCHING, check_origin
-from greenrelay.web.hijack import TAKE_KEY, Taken, take_file
+from greenrelay.web.body import RequestBody
 from greenrelay.web.middleware import find_rule
+from greenrelay.web.opening import read_opening
 from greenrelay.web.routers import Rule
+from greenrelay.web.servers import SOCKET_KEY, OwnSocket
+from greenrelay.web.taking import Taken, take_file
 from greenrelay.wire import CLOSE_INTERNAL_ERROR, CLOSE_TIMEOUT_SECONDS
 
 log = logging.getLogger("greenrelay.server")
@@ -56,7 +58,7 @@ class RelayHandler(GuardedHandler):
     def get_environ(self) -> dict[str, Any]:
         """Return the WSGI environ, with the way to take the socket in it."""
         environ = super().get_environ()
-        environ[TAKE_KEY] = self.take
+        environ[SOCKET_KEY] = OwnSocket(self)
         if is_upgrade(environ):
             websocket = self._legacy_websocket(environ)
             self._exchange = Exchange(websocket=websocket, bypass=Bypass(self.socket))
@@ -65,7 +67,7 @@ class RelayHandler(GuardedHandler):
         return environ
 
     def _legacy_websocket(self, environ: dict[str, Any]) -> LegacyWebSocket:
-        rule = find_rule(self.server.application, environ)
+        rule = find_rule(self.server.application, environ.get("PATH_INFO", ""))
         return LegacyWebSocket(
             environ, self, lambda: self._upgrade(environ, rule), rule.limits.max_message_size
         )
@@ -77,9 +79,10 @@ class RelayHandler(GuardedHandler):
             WebSocketError: the request was refused, and has its answer.
         """
         self.close_connection = True
+        opening = read_opening(environ)
         try:
-            handshake = check_handshake(environ)
-            check_origin(environ, rule.origins)
+            handshake = opening.require_handshake()
+            opening.check_origin(rule.origins)
         except RefusedError as refusal:
             self._sendall(encode_refusal(refusal))
             status = refusal.status
@@ -88,9 +91,19 @@ class RelayHandler(GuardedHandler):
             self._sendall(encode_head(status, upgrade_headers(handshake, ())))
             self.server.add_websocket(self.client_address, self._exchange.websocket)
         # What the view answers besides is dropped, as gevent-websocket does.
-        self.status, self._orig_status, self.headers_sent = status.encode(), status, True
+        self.mark_answered(status)
         if status != SWITCHING:
             raise LegacyRefused
+
+    @property
+    def body(self) -> RequestBody | None:
+        """The request's body; `None` behind a handshake."""
+        return self._exchange.body
+
+    def mark_answered(self, status: str) -> None:
+        """Act as if the head had been sent: somebody else has done so, or nobody is there."""
+        self.status, self._orig_status = status.encode(), status
+        self.headers_sent, self.response_headers = True, []
 
     @property
     def active_client(self) -> Client:

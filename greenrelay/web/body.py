@@ -75,8 +75,8 @@ class RequestBody:
         """What was wrong with it, and the request's answer; nothing behind it may be read."""
         self.is_over = length == 0
         """Whether the next byte is the next request's."""
-        self.is_awaited = is_awaited and not self.is_over
-        """Whether the client still waits for a 100, so that nobody knows what it sends next."""
+        # Whether the client still waits for a 100, so that nobody knows what it sends next.
+        self._is_awaited = is_awaited and not self.is_over
         self._sock = sock
         self._patience = patience or None
         self._is_chunked = length is None
@@ -119,14 +119,14 @@ class RequestBody:
         """Tell whether the connection can be kept by reading what the app has left."""
         return self.is_over or not (
             self.fault is not None
-            or self.is_awaited
+            or self._is_awaited
             or self._is_torn
             or (not self._is_chunked and self._left > MAX_DISCARD_BYTES)
         )
 
     def answer_instead(self) -> None:
         """Let the client wait no longer for a 100: nothing but the answer may be sent now."""
-        self.is_awaited = False
+        self._is_awaited = False
 
     def discard(self) -> bool:
         """Read what the app has left, if that is little; `False`: no request can follow."""
@@ -155,7 +155,7 @@ class RequestBody:
         """Get to where data comes next; `False`: there is none any more."""
         if self.fault is not None:
             raise BodyFault(self.fault)
-        if self.is_awaited:
+        if self._is_awaited:
             self._ask()
         if not (self._left or self.is_over):
             if self._is_torn:
@@ -207,7 +207,7 @@ class RequestBody:
 
     def _ask(self) -> None:
         """Tell the client to send it."""
-        self.is_awaited = False
+        self._is_awaited = False
         try:
             send_all(self._sock, _CONTINUE, self._patience or 0)
         except OSError:

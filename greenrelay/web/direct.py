@@ -20,7 +20,9 @@ from flask import Response, has_request_context, request, stream_with_context
 from greenrelay.errors import ClientGone, NoEventStream, ResponseStarted
 from greenrelay.protocol.eventstream import STREAM_HEADERS, check_name, encode_event
 from greenrelay.protocol.jsontext import encode_json
-from greenrelay.web.hijack import is_client_gone
+from greenrelay.web.opening import Opening
+from greenrelay.web.servers import NO_SOCKET, find_socket
+from greenrelay.web.taking import RequestSocket
 
 STREAM_KEY = "greenrelay.stream"
 """Where the middleware leaves the request's `DirectStream`."""
@@ -30,14 +32,14 @@ class DirectStream:
     """The response of one request, as far as it is an event stream.
 
     Args:
-        environ: the request's.
+        opening: the request.
         start_response: the server's.
     """
 
-    __slots__ = ("_environ", "_has_output", "_start_response", "_write", "is_gone")
+    __slots__ = ("_has_output", "_opening", "_start_response", "_write", "is_gone")
 
-    def __init__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> None:
-        self._environ = environ
+    def __init__(self, opening: Opening, start_response: Callable[..., Any]) -> None:
+        self._opening = opening
         self._start_response = start_response
         self._write: Callable[[bytes], object] | None = None
         self._has_output = False
@@ -64,12 +66,12 @@ class DirectStream:
             raise ResponseStarted(
                 "this response has begun with ordinary output; call write_event() before that"
             )
-        if self.is_gone or (self.is_open and is_client_gone(self._environ)):
+        if self.is_gone or (self.is_open and self._opening.socket.is_client_gone()):
             self.is_gone = True
             raise ClientGone("the client has left")
         if self._write is None:
             self._write = self._start_response("200 OK", list(STREAM_HEADERS))
-        if self._environ.get("REQUEST_METHOD") == "HEAD":
+        if self._opening.is_head:
             return
         try:
             self._write(event)
@@ -119,18 +121,18 @@ def event_stream(events: Iterable[tuple[str, Any]]) -> Response:
         events: pairs of a name and what is encoded as JSON.
     """
     if has_request_context():
-        chunks = stream_with_context(_encode_all(events, request.environ))
+        chunks = stream_with_context(_encode_all(events, find_socket(request.environ)))
     else:
-        chunks = _encode_all(events, {})
+        chunks = _encode_all(events, NO_SOCKET)
     return Response(chunks, headers=list(STREAM_HEADERS))
 
 
 def _encode_all(
-    events: Iterable[tuple[str, Any]], environ: dict[str, Any]
+    events: Iterable[tuple[str, Any]], sock: RequestSocket
 ) -> Generator[bytes, None, None]:
     try:
         for name, data in events:
-            if is_client_gone(environ):
+            if sock.is_client_gone():
                 return
             yield _encode(name, data, None, None)
     finally:

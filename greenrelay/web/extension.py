@@ -24,19 +24,18 @@ from werkzeug.local import LocalProxy
 from greenrelay.errors import ClientGone, ConfigurationError
 from greenrelay.fields import EventStreamFields, WebSocketFields
 from greenrelay.logs import log_now
-from greenrelay.pid import ID_BYTES, PID
+from greenrelay.pid import PID
 from greenrelay.processes.current import default_node, share_node
 from greenrelay.processes.node import Node
 from greenrelay.processes.spawning import Parameters, spawn_in
-from greenrelay.protocol.origins import OriginPolicy
-from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayKind, nearest, relay_config
-from greenrelay.web.admission import Quota
+from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayKind, relay_config
 from greenrelay.web.appcontext import AppTurn
 from greenrelay.web.direct import STREAM_KEY
 from greenrelay.web.middleware import REJECTED_KEY, RelayMiddleware
-from greenrelay.web.routers import load_routers
+from greenrelay.web.quota import Quota
 from greenrelay.web.routing import accept_upgrades
-from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS
+from greenrelay.web.settings import read_settings
+from greenrelay.wire import HOST_PROCESS
 
 if TYPE_CHECKING:  # as in `greenrelay.spawning`
     from typing_extensions import Unpack
@@ -44,18 +43,6 @@ if TYPE_CHECKING:  # as in `greenrelay.spawning`
     from greenrelay.processes.spawning import Arguments
 
 log = logging.getLogger("greenrelay.relay")
-
-# What the app's configuration may hold, and what stands in for what it does not.
-DEFAULTS: dict[str, Any] = {
-    "GREENRELAY_NODE": None,
-    "GREENRELAY_CLUSTER": None,
-    "GREENRELAY_DRAIN_SECONDS": DRAIN_SECONDS,
-    "GREENRELAY_TRUSTED_PROXIES": "",
-    "GREENRELAY_ROUTERS": (),
-    "GREENRELAY_ALLOWED_ORIGINS": "",
-    "GREENRELAY_MAX_CONNECTIONS": 0,
-    "GREENRELAY_MAX_CONNECTIONS_PER_ADDRESS": 0,
-}
 
 
 class GreenRelay:
@@ -227,59 +214,6 @@ def _report(error: ConfigurationError) -> Response:
         raise error  # whoever wrote it is looking
     log_now(log, logging.ERROR, "%r: %s", request.path, error)
     return Response("invalid relay configuration\n", 500, mimetype="text/plain")
-
-
-def read_settings(app: Flask) -> dict[str, Any]:
-    """Return the app's `GREENRELAY_*` configuration, defaults filled in.
-
-    Raises:
-        ConfigurationError: a key is unknown, or its value malformed.
-    """
-    settings = dict(DEFAULTS)
-    for key, value in app.config.items():
-        if key.startswith("GREENRELAY_"):
-            if key not in DEFAULTS:
-                raise ConfigurationError(f"unknown configuration key {key}{nearest(key, DEFAULTS)}")
-            settings[key] = value
-    for key, check in _CHECKS.items():
-        try:
-            check(settings[key])
-        except ValueError as error:
-            raise ConfigurationError(f"{key}: {error}") from None
-    return settings
-
-
-def _check_node(name: Any) -> None:
-    if name is not None:
-        PID.make(HOST_PROCESS, name, bytes(ID_BYTES))
-
-
-def _check_cluster(url: Any) -> None:
-    if url:
-        raise ValueError("clusters are not in this version yet; one node needs none")
-
-
-def _check_seconds(value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise ValueError(f"write seconds, like 10 or 0.5, got {value!r}")
-
-
-def _check_count(value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"write a whole number, 0 for off, got {value!r}")
-
-
-# What is not looked at by those who use it, or not with the key's name.
-_CHECKS: dict[str, Callable[[Any], object]] = {
-    "GREENRELAY_NODE": _check_node,
-    "GREENRELAY_CLUSTER": _check_cluster,
-    "GREENRELAY_DRAIN_SECONDS": _check_seconds,
-    "GREENRELAY_TRUSTED_PROXIES": lambda value: OriginPolicy(trusted_proxies=value),
-    "GREENRELAY_ALLOWED_ORIGINS": OriginPolicy,
-    "GREENRELAY_ROUTERS": load_routers,
-    "GREENRELAY_MAX_CONNECTIONS": _check_count,
-    "GREENRELAY_MAX_CONNECTIONS_PER_ADDRESS": _check_count,
-}
 
 
 def _answer(kind: RelayKind, values: dict[str, Any]) -> Response:

@@ -11,13 +11,13 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import gevent.monkey
 
 from greenrelay.errors import RefusedError
 from greenrelay.logs import log_now
-from greenrelay.web.hijack import can_take
+from greenrelay.web.taking import RequestSocket
 
 log = logging.getLogger("greenrelay.relay")
 
@@ -68,14 +68,18 @@ class Mistakes:
             header,
         )
 
-    def look_at_server(self, environ: dict[str, Any]) -> None:
-        """Tell once if the server is gevent's and what it calls is not patched for it."""
+    def look_at_server(self, sock: RequestSocket) -> None:
+        """Tell once if the server is gevent's and what it calls is not patched for it.
+
+        Args:
+            sock: of a request.
+        """
         if self._has_looked:
             return
         self._has_looked = True
         # In a test the client waits on gevent, and what a view may block is the test itself.
         is_test = "greenrelay.testing" in sys.modules
-        if is_test or gevent.monkey.is_module_patched("socket") or not can_take(environ):
+        if is_test or gevent.monkey.is_module_patched("socket") or not sock.can_take:
             return
         log_now(
             log,

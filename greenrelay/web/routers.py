@@ -28,6 +28,7 @@ import yaml
 from greenrelay.errors import ConfigurationError
 from greenrelay.protocol.origins import OriginPolicy
 from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, Limits, RelayKind, nearest
+from greenrelay.web.opening import Opening
 from greenrelay.wire import SSE_RELAY_HEADER, WS_RELAY_HEADER
 
 ROUTER_KIND = "http.router"
@@ -84,6 +85,26 @@ class Router:
         """Tell whether a URL path is under the prefix."""
         return path.startswith(self.prefix) and path[len(self.prefix) :][:1] in ("", "/")
 
+    def check_first(self, opening: Opening) -> None:
+        """Check what does not depend on the handler's answer, where that has been configured.
+
+        Raises:
+            RefusedError: answer with it, and do not run the handler.
+        """
+        rules = self.rules
+        if WS_RELAY_HEADER in rules and opening.is_upgrade:
+            header = WS_RELAY_HEADER
+        elif len(rules) == 1 and self.prefix:
+            (header,) = rules
+        else:
+            # Perhaps an ordinary page: under both relays, or under "/", nothing is meant for
+            # one relay alone. The handler's answer will tell.
+            return
+        if rules[header].is_checked_first:
+            if header == WS_RELAY_HEADER:
+                opening.require_handshake()
+            opening.check_origin(rules[header].origins)
+
 
 def default_router(limits: Limits, origins: OriginPolicy) -> Router:
     """Return the router that stands in where none is configured: both relays everywhere."""
@@ -99,8 +120,11 @@ def find_router(routers: Sequence[Router], path: str) -> Router | None:
     """
     # Werkzeug routes "//private" as "/private": so must the rules that guard it.
     path = "/" + path.encode("latin-1").decode("utf-8", "replace").lstrip("/")
-    matching = [router for router in routers if router.matches(path)]
-    return max(matching, key=lambda router: len(router.prefix), default=None)
+    longest: Router | None = None
+    for router in routers:
+        if router.matches(path) and (longest is None or len(router.prefix) > len(longest.prefix)):
+            longest = router
+    return longest
 
 
 def load_routers(

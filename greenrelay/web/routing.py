@@ -3,6 +3,9 @@
 Werkzeug routes an upgrade request to rules with `websocket=True` only, and answers
 400 for every other one. A relayed view is an ordinary view, so both kinds match
 here; where both exist for a URL, the WebSocket rule wins.
+
+Rule: Flask's objects are changed here in one place only, the method that its documentation
+gives to apps for this.
 """
 
 from __future__ import annotations
@@ -15,7 +18,23 @@ from werkzeug.routing import MapAdapter, WebsocketMismatch
 
 
 class EitherAdapter(MapAdapter):
-    """Match WebSocket rules first, then ordinary ones."""
+    """Match WebSocket rules first, then ordinary ones.
+
+    Args:
+        adapter: of the request, as Flask has made it.
+    """
+
+    def __init__(self, adapter: MapAdapter) -> None:
+        super().__init__(
+            adapter.map,
+            adapter.server_name,
+            adapter.script_name,
+            adapter.subdomain,
+            adapter.url_scheme,
+            adapter.path_info,
+            adapter.default_method,
+            adapter.query_args,
+        )
 
     def match(self, *args: Any, **kwargs: Any) -> Any:
         """Return what `MapAdapter.match` returns."""
@@ -31,8 +50,9 @@ def accept_upgrades(app: Flask) -> None:
 
     def create_url_adapter(request: Any) -> MapAdapter | None:
         adapter = create(request)
-        if adapter is not None and adapter.websocket:
-            adapter.__class__ = EitherAdapter
-        return adapter
+        if adapter is None or not adapter.websocket:
+            return adapter
+        return EitherAdapter(adapter)
 
+    # Of this app alone: its class may be the user's, and other apps' as well.
     app.create_url_adapter = create_url_adapter  # type: ignore[method-assign]  # a documented seam

@@ -48,9 +48,12 @@ class ScopedBody:
             close_body(self._body)
 
 
-def scoped(body: Iterable[bytes], environ: dict[str, Any], scope: Scope) -> Iterable[bytes]:
-    """Return the body as its server should get it: as it is, if no code of the app is behind it."""
-    wrapper = environ.get("wsgi.file_wrapper")
+def scoped(body: Iterable[bytes], wrapper: Any, scope: Scope) -> Iterable[bytes]:
+    """Return the body as its server should get it: as it is, if no code of the app is behind it.
+
+    Args:
+        wrapper: the server's `wsgi.file_wrapper`, or none.
+    """
     if isinstance(body, (list, tuple)) or (isinstance(wrapper, type) and isinstance(body, wrapper)):
         return body
     return ScopedBody(body, scope)

@@ -12,7 +12,7 @@ from tests.integration.gunicorns import GEVENT, PYWSGI
 APP = """
 import json
 from greenrelay import RelayMiddleware, process
-from greenrelay.web.admission import Quota
+from greenrelay.web.quota import Quota
 
 def stream_app(environ, start_response):
     start_response("200 OK", [("X-SSE-Relay", json.dumps({"target_pid": process.spawn(wait)}))])

@@ -185,7 +185,7 @@ def test_server_without_a_way_to_its_socket_is_501(node, any_server):
     inner = relay_app(node, Recorder())
 
     def app(environ, start_response):
-        environ.pop("greenrelay.take", None)
+        environ.pop("greenrelay.socket", None)
         return inner({**environ, "wsgi.input": object()}, start_response)
 
     answer = ask(any_server(app), raw.head())

@@ -8,7 +8,7 @@ import pytest
 
 from greenrelay import RelayMiddleware, process
 from greenrelay.testing import leaks, wait_until
-from greenrelay.web.admission import Quota
+from greenrelay.web.quota import Quota
 from tests.integration import raw
 from tests.integration.apps import echo
 

@@ -5,7 +5,7 @@ import weakref
 
 from greenrelay.message import Message
 from greenrelay.testing import fake_websocket, wait_until
-from greenrelay.web.admission import Quota
+from greenrelay.web.quota import Quota
 from tests.sample_processes import crash, idle
 from tests.targets import RecordingTarget
 

@@ -5,14 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenrelay.errors import ConfigurationError
-from greenrelay.protocol.origins import Origin, OriginPolicy, Verdict, parse_network
+from greenrelay.protocol.origins import Origin, OriginPolicy, Verdict, parse_network, read_claim
 
 NO_ORIGIN, SAME, LISTED, ANY, FOREIGN = Verdict
 
 
 def request(origin=None, host="app.example.com", scheme="https", **more):
     environ = {"wsgi.url_scheme": scheme, "HTTP_HOST": host, "HTTP_ORIGIN": origin, **more}
-    return {name: value for name, value in environ.items() if value is not None}
+    return read_claim({name: value for name, value in environ.items() if value is not None})
 
 
 # -- same origin -----------------------------------------------------------------------------
@@ -281,25 +281,25 @@ PROXIED = {
 def test_forwarded_headers_count_from_trusted_proxies_only(trusted, changes, own):
     """§6.2"""
     policy = OriginPolicy(trusted_proxies=trusted)
-    environ = behind(**changes)
-    assert policy.judge({**environ, "HTTP_ORIGIN": own}) is SAME
-    assert policy.judge({**environ, "HTTP_ORIGIN": "https://evil.example"}) is FOREIGN
+    claim = behind(**changes)
+    assert policy.judge(claim._replace(origin=own)) is SAME
+    assert policy.judge(claim._replace(origin="https://evil.example")) is FOREIGN
 
 
 def test_nonsense_from_a_trusted_proxy_is_no_origin():
     """§6.2"""
     policy = OriginPolicy(trusted_proxies="10.0.0.7")
-    environ = behind(HTTP_X_FORWARDED_HOST="a/b")
-    assert policy.own_origin(environ) is None
-    assert policy.judge(environ) is FOREIGN
-    assert policy.judge({**environ, "HTTP_ORIGIN": "nonsense"}) is FOREIGN
+    claim = behind(HTTP_X_FORWARDED_HOST="a/b")
+    assert policy.own_origin(claim) is None
+    assert policy.judge(claim) is FOREIGN
+    assert policy.judge(claim._replace(origin="nonsense")) is FOREIGN
 
 
 def test_the_own_origin_has_an_explicit_port():
     """§3.2: it is shown in the log when an origin is refused."""
     policy = OriginPolicy()
-    assert policy.own_origin(request(host="A.example")) == Origin("https", "a.example", "443")
-    assert policy.own_origin(request(host="a.example:81")) == Origin("https", "a.example", "81")
+    assert policy.own_origin(request(APP, "A.example")) == Origin("https", "a.example", "443")
+    assert policy.own_origin(request(APP, "a.example:81")) == Origin("https", "a.example", "81")
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "10.0.0.0/33", "10.0.0", "::1/129", "*", "a b"])

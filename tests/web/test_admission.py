@@ -1,67 +1,15 @@
-"""How many connections there may be, and who gives room back (§8)."""
+"""Who is let in, and what is left of a request that has nearly been (§3.2, §8)."""
 
 import json
 
 import pytest
 
-from greenrelay.errors import RefusedError
 from greenrelay.process import inbox, spawn
-from greenrelay.testing import fake_websocket, wait_until
-from greenrelay.web.admission import Quota
-from greenrelay.web.hijack import TAKE_KEY
+from greenrelay.testing import wait_until
 from greenrelay.web.middleware import RelayMiddleware
-from tests.targets import RecordingTarget
-
-
-@pytest.fixture
-def enter(node):
-    """Let a connection from an address in, or raise what stands against it."""
-    recorder = RecordingTarget(node)
-
-    def enter(quota, address="192.0.2.1"):
-        quota.check(address)
-        session = fake_websocket(node, recorder.pid)
-        quota.count(node, session.pid, address)
-        return session
-
-    return enter
-
-
-def test_node_has_room_for_so_many(enter):
-    """§8"""
-    quota = Quota(per_node=2)
-    enter(quota, "192.0.2.1")
-    enter(quota, "192.0.2.2")
-    with pytest.raises(RefusedError, match="this server has too many connections") as refused:
-        enter(quota, "192.0.2.3")
-    assert refused.value.status.startswith("503")
-    assert dict(refused.value.headers)["Retry-After"] == "5"
-
-
-def test_each_address_has_room_of_its_own(enter):
-    """§8"""
-    quota = Quota(per_address=1)
-    enter(quota, "192.0.2.1")
-    enter(quota, "192.0.2.2")
-    with pytest.raises(RefusedError, match="this address has too many connections"):
-        enter(quota, "192.0.2.1")
-
-
-def test_whoever_ends_gives_its_room_back(enter):
-    """§8: once, and only its own."""
-    quota = Quota(per_node=2, per_address=2)
-    first, _ = enter(quota), enter(quota)
-    first.kill()
-    first.kill()
-    enter(quota)
-    with pytest.raises(RefusedError):
-        enter(quota)
-
-
-def test_without_a_quota_nothing_is_kept(node, enter):
-    """§8: 0 is off, and costs no monitor."""
-    session = enter(Quota())
-    assert not node.topology.watchers(session.pid)
+from greenrelay.web.quota import Quota
+from greenrelay.web.servers import SOCKET_KEY
+from greenrelay.web.taking import RequestSocket
 
 
 def test_request_that_breaks_off_leaves_neither_room_nor_target(node):
@@ -75,11 +23,14 @@ def test_request_that_breaks_off_leaves_neither_room_nor_target(node):
         start_response("200 OK", [("X-SSE-Relay", json.dumps({"target_pid": spawn(wait)}))])
         return []
 
-    def take(status):
-        raise ValueError("a broken body")
+    class Broken(RequestSocket):
+        can_take = True
+
+        def take(self, status):
+            raise ValueError("a broken body")
 
     middleware = RelayMiddleware(app, node=node, quota=Quota(per_node=1))
     for _ in range(2):  # the second would be refused
         with pytest.raises(ValueError, match="a broken body"):
-            middleware({"REQUEST_METHOD": "POST", TAKE_KEY: take}, lambda *args: None)
+            middleware({"REQUEST_METHOD": "POST", SOCKET_KEY: Broken()}, lambda *args: None)
     wait_until(lambda: not len(node))

@@ -208,6 +208,13 @@ def test_client_is_told_to_continue_once_and_when_it_is_read():
     assert body._sock.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+def test_client_that_has_its_answer_is_not_told_to_continue():
+    """RFC 9110 §10.1.1: it would take the 100 for what comes behind the answer."""
+    body = body_of(b"ab", length=2, is_awaited=True)
+    body.answer_instead()
+    assert (body.read(2), body._sock.sent) == (b"ab", b"")
+
+
 def test_nobody_waits_for_an_empty_body():
     body = body_of(length=0, is_awaited=True)
     assert body.is_worth_reading()

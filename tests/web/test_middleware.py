@@ -7,16 +7,34 @@ import sys
 
 import gevent
 import pytest
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from greenrelay.errors import RefusedError
 from greenrelay.process import current_node, spawn
 from greenrelay.relay.config import Limits
 from greenrelay.testing import wait_until
-from greenrelay.web.hijack import TAKE_KEY, Taken
-from greenrelay.web.middleware import RelayMiddleware, refuse
+from greenrelay.web.middleware import RelayMiddleware
+from greenrelay.web.quota import Quota
+from greenrelay.web.servers import SOCKET_KEY
+from greenrelay.web.taking import RequestSocket, Taken
 from tests.targets import RecordingTarget
 
 KEY = base64.b64encode(b"0123456789abcdef").decode()
+
+
+class FakeSocket(RequestSocket):
+    """Hands a connection over.
+
+    Args:
+        taken: the connection.
+    """
+
+    can_take = True
+
+    def __init__(self, taken):
+        self.taken = taken
+
+    def take(self, status):
+        return self.taken
 
 
 class Server:
@@ -56,7 +74,7 @@ class Server:
             "HTTP_UPGRADE": "websocket",
             "HTTP_SEC_WEBSOCKET_KEY": KEY,
             "HTTP_SEC_WEBSOCKET_VERSION": "13",
-            TAKE_KEY: lambda status: self.taken,
+            SOCKET_KEY: FakeSocket(self.taken),
         }
         return self.app({**environ, **changes}, self.start_response)
 
@@ -287,6 +305,22 @@ def test_trusted_proxy_says_which_site_this_is(serve, recorder):
     assert recorder.topics == ["ws.join"]
 
 
+def test_proxy_fix_inside_says_who_asks_and_for_which_site(serve, recorder):
+    """§6.2, §8: it writes so into the environ, when the app is called."""
+    app = ProxyFix(View(recorder.pid), x_host=1)
+    server = serve(app, quota=Quota(per_address=1))
+    forwarded = {
+        "HTTP_ORIGIN": "https://site.example",
+        "HTTP_X_FORWARDED_HOST": "site.example",
+        "HTTP_X_FORWARDED_PROTO": "https",
+        "HTTP_X_FORWARDED_FOR": "203.0.113.9",
+    }
+    assert list(server.request(**forwarded)) == []
+    assert recorder.topics == ["ws.join"]
+    assert list(server.request(**forwarded)) == [b"this address has too many connections\n"]
+    assert list(server.request(**{**forwarded, "HTTP_X_FORWARDED_FOR": "203.0.113.8"})) == []
+
+
 def test_refused_body_is_closed_as_well(serve, recorder):
     """PEP 3333"""
     view = View(recorder.pid)
@@ -319,17 +353,6 @@ def test_orphan_is_asked_to_end(serve, node):
 
     serve(app).request(HTTP_UPGRADE="h2c")
     assert node.find(spawned[0]).mailbox.is_closed
-
-
-def test_refusal_has_one_line_and_its_length():
-    """§3.2"""
-    server = Server(None)
-    refusal = RefusedError("426 Upgrade Required", "größe", (("Upgrade", "websocket"),))
-    body = b"".join(refuse(refusal, {"REQUEST_METHOD": "GET"}, server.start_response))
-    assert body == "größe\n".encode()
-    assert server.headers["Content-Length"] == str(len(body))
-    assert server.headers["Upgrade"] == "websocket"
-    server.close()
 
 
 # -- whose node ----------------------------------------------------------------

@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from greenrelay.errors import ConfigurationError
-from greenrelay.protocol.origins import Verdict
+from greenrelay.errors import ConfigurationError, RefusedError
+from greenrelay.protocol.origins import OriginPolicy, Verdict, read_claim
 from greenrelay.relay.config import Limits
-from greenrelay.web.routers import find_router, load_routers
+from greenrelay.web.opening import read_opening
+from greenrelay.web.routers import default_router, find_router, load_routers
 
 WS, SSE = "X-WS-Relay", "X-SSE-Relay"
 
@@ -43,7 +44,7 @@ def load(**changes):
 def judge(rule, origin):
     """Return a rule's verdict on a web page."""
     environ = {"HTTP_ORIGIN": origin, "HTTP_HOST": "site.test", "wsgi.url_scheme": "https"}
-    return rule.origins.judge(environ)
+    return rule.origins.judge(read_claim(environ))
 
 
 # -- what an entry says --------------------------------------------------------
@@ -275,3 +276,57 @@ def test_file_that_holds_no_routers_is_one_clear_line(tmp_path, text, words):
 def test_file_that_is_not_there_is_named():
     with pytest.raises(ConfigurationError, match="nowhere.yaml: No such file"):
         load_routers("nowhere.yaml")
+
+
+# -- before the handler runs -----------------------------------------------------
+
+PLAIN = {"REQUEST_METHOD": "GET", "HTTP_HOST": "site.test", "wsgi.url_scheme": "https"}
+UPGRADE = {
+    **PLAIN,
+    "HTTP_CONNECTION": "Upgrade",
+    "HTTP_UPGRADE": "websocket",
+    "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+    "HTTP_SEC_WEBSOCKET_VERSION": "13",
+}
+BAD = {**UPGRADE, "HTTP_SEC_WEBSOCKET_KEY": "short"}
+FOREIGN = {"HTTP_ORIGIN": "https://evil.test"}
+BOTH = ["websocket_relay", "sse_relay"]
+FIRST = {
+    # id: (relays, prefix, environ, status of the refusal)
+    "a WebSocket": (["websocket_relay"], "/ws", UPGRADE, None),
+    "no WebSocket": (["websocket_relay"], "/ws", PLAIN, "426"),
+    "a bad handshake": (["websocket_relay"], "/ws", BAD, "400"),
+    "a bad handshake of a foreign page": (["websocket_relay"], "/ws", {**BAD, **FOREIGN}, "400"),
+    "a foreign page": (["websocket_relay"], "/ws", {**UPGRADE, **FOREIGN}, "403"),
+    "a stream": (["sse_relay"], "/ws", PLAIN, None),
+    "a stream of a foreign page": (["sse_relay"], "/ws", {**PLAIN, **FOREIGN}, "403"),
+    "a page beside a WebSocket": (["websocket_relay"], "", PLAIN, None),
+    "a WebSocket beside pages": (["websocket_relay"], "", BAD, "400"),
+    "either relay, a WebSocket": (BOTH, "/ws", BAD, "400"),
+    "either relay, a page": (BOTH, "/ws", {**PLAIN, **FOREIGN}, None),
+    "no relay": ([], "/ws", {**BAD, **FOREIGN}, None),
+}
+
+
+@pytest.mark.parametrize(
+    ("relays", "prefix", "environ", "status"), FIRST.values(), ids=FIRST.keys()
+)
+def test_what_is_meant_for_one_relay_is_checked_first(relays, prefix, environ, status):
+    """§3.2, §6.1: the handshake, then the page; what may be an ordinary page is let through."""
+    router = load(post_middleware=relays, prefix=prefix or "/")
+    assert refusal_of(router, environ) == status
+
+
+def test_without_a_configured_router_the_handler_runs_first():
+    """§3.2"""
+    router = default_router(Limits(), OriginPolicy())
+    assert refusal_of(router, {**BAD, **FOREIGN}) is None
+
+
+def refusal_of(router, environ):
+    """Return the status with which a request is refused before the handler, if it is."""
+    try:
+        router.check_first(read_opening(environ))
+    except RefusedError as refusal:
+        return refusal.status[:3]
+    return None
