@@ -19,7 +19,7 @@ class RecordingTarget:
         self.messages = []
         self.exits = []
         self.links_down = []
-        self.is_full = self.is_condemned = False
+        self.is_full = self.is_killed = False
         self.on_drained_calls = {}
         node.add(self)
 

@@ -76,7 +76,7 @@ class Call:
         return False
 
     @property
-    def is_condemned(self) -> bool:
+    def is_killed(self) -> bool:
         """Nobody kills a call."""
         return False
 

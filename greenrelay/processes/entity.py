@@ -25,7 +25,7 @@ class Entity(Protocol):
         """Whether connections should stop parsing and reading for it."""
 
     @property
-    def is_condemned(self) -> bool:
+    def is_killed(self) -> bool:
         """Whether it has been killed, and nobody should count on it any more."""
 
     def on_drained(self, key: object, call: Callable[[], None]) -> None:

@@ -138,7 +138,7 @@ class Process:
         """Take the news that a linked process has ended abnormally."""
         if self.traps_links:
             self.mailbox.put_event(news)
-        elif self.mailbox.doom is None:
+        elif self.mailbox.kill_exception is None:
             self.kill(news.reason)
 
     def cancel(self, sender: PID | None = None, reason: str | None = None) -> None:
@@ -155,30 +155,30 @@ class Process:
 
         Another kill interrupts a `finally` that waits. Whatever it waits for, and whatever
         wakes it first, it does nothing more. A process that kills itself goes on until it
-        waits, or until `meet_doom()`.
+        waits, or until `raise_if_killed()`.
         """
         if self.has_ended:
             return
-        if self.mailbox.doom is None:
-            self.mailbox.condemn(ProcessExit(reason))
+        if self.mailbox.kill_exception is None:
+            self.mailbox.kill(ProcessExit(reason))
             self.node.release(self.pid)
-        self.mailbox.has_met_doom = False
-        self.greenlet.divert(self._wake_condemned)
+        self.mailbox.has_raised_kill = False
+        self.greenlet.divert(self._wake_killed)
         gevent.get_hub().loop.run_callback(self._throw)
 
-    def meet_doom(self) -> None:
+    def raise_if_killed(self) -> None:
         """End the calling process if it has been killed meanwhile, by itself perhaps."""
         mailbox = self.mailbox
-        if mailbox.doom is not None and not mailbox.has_met_doom:
-            mailbox.has_met_doom = True
+        if mailbox.kill_exception is not None and not mailbox.has_raised_kill:
+            mailbox.has_raised_kill = True
             self.greenlet.divert(None)
-            raise mailbox.doom
+            raise mailbox.kill_exception
 
     def give_up(self) -> None:
         """End it for everybody else: it swallows its own end again and again."""
         if not self.has_ended:
             log_soon(log, logging.ERROR, "process %s swallows its end, let it raise", self.pid)
-            self._end(self._doom_reason() or CANCELLED)
+            self._end(self._kill_reason() or CANCELLED)
 
     def info(self) -> dict[str, Any]:
         """Return what it knows about itself; see `process.info()`."""
@@ -205,9 +205,9 @@ class Process:
         return self.mailbox.is_full
 
     @property
-    def is_condemned(self) -> bool:
+    def is_killed(self) -> bool:
         """Whether it has been killed, and only its cleanup is left."""
-        return self.mailbox.doom is not None
+        return self.mailbox.kill_exception is not None
 
     def on_drained(self, key: object, call: Callable[[], None]) -> None:
         """Have `call` called once, when it is not full any more, or has ended."""
@@ -221,27 +221,27 @@ class Process:
 
     def _begin(self) -> None:
         # In the child of a fork the node does not know it: it has stayed in the parent.
-        if self.mailbox.doom is None and self.node.find(self.pid) is self:
+        if self.mailbox.kill_exception is None and self.node.find(self.pid) is self:
             self._has_begun = True
             self.greenlet.switch()
 
-    def _wake_condemned(self, *args: Any) -> None:
+    def _wake_killed(self, *args: Any) -> None:
         """Do instead of `greenlet.switch`: whoever wakes it, it ends."""
         self.greenlet.divert(None)
-        if self.mailbox.has_met_doom:  # where it noticed itself: its cleanup waits
+        if self.mailbox.has_raised_kill:  # where it noticed itself: its cleanup waits
             self.greenlet.switch(*args)
         else:
             self._throw()
 
     def _throw(self) -> None:
         self.greenlet.divert(None)
-        if self.has_ended or self.mailbox.has_met_doom or self.mailbox.doom is None:
+        if self.has_ended or self.mailbox.has_raised_kill or self.mailbox.kill_exception is None:
             return
-        self.mailbox.has_met_doom = True
+        self.mailbox.has_raised_kill = True
         if self._has_begun:
-            self.greenlet.throw(self.mailbox.doom)
+            self.greenlet.throw(self.mailbox.kill_exception)
         else:
-            self._end(self._doom_reason() or KILLED)
+            self._end(self._kill_reason() or KILLED)
             del self.greenlet.process, self.greenlet.run  # as at the end of _run()
 
     def _run(self) -> None:
@@ -260,16 +260,16 @@ class Process:
         except BaseException as exception:
             error = exception
             reason = describe_error(error)
-        doom = self._doom_reason()
-        if doom is None:
+        killed_for = self._kill_reason()
+        if killed_for is None:
             self._end(reason, value, error)
         else:
-            self._end(doom)
+            self._end(killed_for)
         if error is not None:
             self._report(error)
         # What holds each other lets go, so that nothing of it waits for the collector.
         error = None
-        if doom is not None:
+        if killed_for is not None:
             self.greenlet.divert(None)
         del self.greenlet.process
 
@@ -286,9 +286,9 @@ class Process:
         turn.close(None)
         return value
 
-    def _doom_reason(self) -> str | None:
-        doom = self.mailbox.doom
-        return doom.reason if isinstance(doom, ProcessExit) else None
+    def _kill_reason(self) -> str | None:
+        exception = self.mailbox.kill_exception
+        return exception.reason if isinstance(exception, ProcessExit) else None
 
     def _end(self, reason: str, value: Any = None, error: BaseException | None = None) -> None:
         if self.has_ended:

@@ -140,9 +140,9 @@ class Mailbox(SelectiveReceive):
         if self._is_waiting:
             self._queue.put_nowait(WAKE)
 
-    def condemn(self, doom: BaseException) -> None:
-        """Raise `doom` from every take from now on, and take no more messages."""
-        self.doom = doom
+    def kill(self, exception: BaseException) -> None:
+        """Raise `exception` from every take from now on, and take no more messages."""
+        self.kill_exception = exception
         self.is_closed = True
         self.is_plain = False
 
@@ -150,8 +150,8 @@ class Mailbox(SelectiveReceive):
         """Let go of everything: the owner has ended, and so need not wait for the collector."""
         self.close()
         self._inbox = self._events = self._listeners = None
-        if self.doom is not None:
-            self.doom.__traceback__ = None  # it holds the frames that hold this
+        if self.kill_exception is not None:
+            self.kill_exception.__traceback__ = None  # it holds the frames that hold this
         self._arrived.clear()
         self._count = self._bytes = self._event_count = 0
         self.is_full = False
@@ -201,7 +201,7 @@ class Mailbox(SelectiveReceive):
         """Find out whether a take is plain again; call it when `turn` is set."""
         self.is_plain = (
             self.turn is None
-            and self.doom is None
+            and self.kill_exception is None
             and not (self.is_closed or self.is_full or self._drained)
             and not (self._listeners or self._event_count or (self._inbox and self._inbox.aside))
         )

@@ -108,7 +108,7 @@ def call(
         return run(make_call, node, callee, (topic, payload), caller, timeout)
     finally:
         if process is not None:
-            process.meet_doom()  # the callee's end may have been the caller's too
+            process.raise_if_killed()  # the callee's end may have been the caller's too
 
 
 def inbox() -> Channel[Message]:

@@ -126,7 +126,7 @@ class Node:
     def is_alive(self, pid: str) -> bool:
         """Tell whether something lives under `pid`, a PID or a name, and has not been killed."""
         entity = self._entities.get(pid) or self._entities.get(self.registry.lookup(pid) or "")
-        return entity is not None and not entity.is_condemned
+        return entity is not None and not entity.is_killed
 
     def settle_here(self) -> None:
         """Belong to the calling thread's event loop, if nothing lives in another one's yet."""

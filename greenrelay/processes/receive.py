@@ -52,8 +52,8 @@ class SelectiveReceive:
         "_refusals",
         "_rotation",
         "_share",
-        "doom",
-        "has_met_doom",
+        "kill_exception",
+        "has_raised_kill",
         "is_closed",
         "is_plain",
         "owner",
@@ -81,7 +81,7 @@ class SelectiveReceive:
         """When the owner was woken, and when it last looked at the clock."""
         self._refusals = 0
         self.is_plain = True
-        """Whether a take is nothing but taking: no turn, no doom, no marks to look at, and
+        """Whether a take is nothing but taking: no turn, no kill, no marks to look at, and
         nothing but messages for the inbox waits, all of them in the queue."""
         self.is_closed = False
         """Whether it takes no messages any more: the owner has been told to end, or has ended."""
@@ -89,15 +89,15 @@ class SelectiveReceive:
         """The `ProcessGreenlet` that may take; set before its first step."""
         self.turn: Turn | None = None
         """What surrounds the handling of each item."""
-        self.doom: BaseException | None = None
+        self.kill_exception: BaseException | None = None
         """Raised by every take from now on: the owner was killed."""
-        self.has_met_doom = False
+        self.has_raised_kill = False
         """Whether it has been raised once; whatever `finally` does now is left in peace."""
 
     # -- what the mailbox knows ------------------------------------------------
 
-    def condemn(self, doom: BaseException) -> None:
-        """Raise `doom` from every take from now on, and take no more messages."""
+    def kill(self, exception: BaseException) -> None:
+        """Raise `exception` from every take from now on, and take no more messages."""
         raise NotImplementedError
 
     def refresh(self) -> None:
@@ -182,8 +182,8 @@ class SelectiveReceive:
                 self._await_item(None)
             if self._arrived and self.is_plain:  # nothing else has come meanwhile
                 return self._inbox, self._take_plainly()
-        if self.doom is not None:
-            self._refuse(self.doom)
+        if self.kill_exception is not None:
+            self._refuse(self.kill_exception)
         if self.turn is None:
             return self._take(channels, timeout)
         self.turn.leave()
@@ -217,7 +217,7 @@ class SelectiveReceive:
             try:
                 taken = None if self._is_over(channel) else self.take((channel,), None)
             except ChannelClosed:
-                if self.doom is not None:
+                if self.kill_exception is not None:
                     raise  # a loop around this one has begun it again and again
                 return
             if taken is None:
@@ -264,8 +264,8 @@ class SelectiveReceive:
                 self._await_item(timeout)
             except Empty:
                 return self._pop(channels)  # what came in the same instant as the time-out
-            if self.doom is not None:
-                self._refuse(self.doom)
+            if self.kill_exception is not None:
+                self._refuse(self.kill_exception)
             taken = self._pop(channels)
             if until is not None:
                 timeout = max(0.0, until - time.monotonic())
@@ -319,7 +319,7 @@ class SelectiveReceive:
     def _check_open(self, channels: tuple[Channel[Any], ...]) -> None:
         """Raise what waiting for closed channels comes to."""
         if self.is_closed and any(channel is not self._events for channel in channels):
-            self._refuse(self.doom or ChannelClosed())
+            self._refuse(self.kill_exception or ChannelClosed())
         if any(channel.is_unlistened for channel in channels):
             raise ValueError("unlisten() has closed this channel; listen() gives a new one")
 
@@ -336,9 +336,9 @@ class SelectiveReceive:
         """Raise the owner's end; one that swallows it again and again is given up."""
         self._refusals += 1
         self.on_refused()
-        self.has_met_doom = self.doom is not None
+        self.has_raised_kill = self.kill_exception is not None
         if self._refusals > MAX_REFUSALS:
-            self.condemn(end)
+            self.kill(end)
             self.owner.process.give_up()
             gevent.sleep(REFUSAL_SECONDS)
         try:

@@ -201,5 +201,5 @@ def terminate(pid: str) -> bool:
     is_done = node.thread.run(node.terminate, node.resolve(pid))
     process = current_process()
     if process is not None:
-        process.meet_doom()
+        process.raise_if_killed()
     return is_done

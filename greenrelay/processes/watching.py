@@ -60,7 +60,7 @@ def link(pid: str) -> None:
     process = require_process("link()")
     node: Node = process.node
     node.link(process, node.resolve(pid))
-    process.meet_doom()
+    process.raise_if_killed()
 
 
 def unlink(pid: str) -> None:

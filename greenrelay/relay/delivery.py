@@ -188,7 +188,7 @@ class Recipient(Member):
         return False
 
     @property
-    def is_condemned(self) -> bool:
+    def is_killed(self) -> bool:
         """A connection that is killed is gone at once."""
         return False
 
