@@ -26,7 +26,8 @@ from greenrelay.errors import (
 )
 from greenrelay.message import Cancel, Exit, LinkDown, Message, MonitorRef
 from greenrelay.processes.channel import Channel
-from greenrelay.processes.current import current_node, default_node, on_node
+from greenrelay.processes.current import current_node, on_node
+from greenrelay.processes.interpreter import default_node
 from greenrelay.processes.messaging import (
     broadcast,
     call,

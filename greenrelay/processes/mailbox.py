@@ -15,6 +15,7 @@ from greenrelay.message import Cancel, Event, Message
 from greenrelay.processes.channel import Channel
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.receive import WAKE, SelectiveReceive
+from greenrelay.processes.turn import Turn
 from greenrelay.wire import MAX_MAILBOX_BYTES, MAX_MAILBOX_MESSAGES
 
 
@@ -25,6 +26,8 @@ class Mailbox(SelectiveReceive):
         max_messages: the high mark, from which on connections pause reading; 0 is off.
         max_bytes: the same in bytes of clients' text and binary messages; 0 is off.
         rotation: the event loop's turns; by default its own.
+        owner: the greenlet that may take.
+        turn: what surrounds the handling of each item, if anything.
     """
 
     __slots__ = (
@@ -41,8 +44,10 @@ class Mailbox(SelectiveReceive):
         max_messages: int = MAX_MAILBOX_MESSAGES,
         max_bytes: int = MAX_MAILBOX_BYTES,
         rotation: Rotation | None = None,
+        owner: Any = None,
+        turn: Turn | None = None,
     ) -> None:
-        super().__init__(rotation)
+        super().__init__(rotation, owner, turn)
         self._drained: dict[Any, Callable[[], None]] = {}
         self._max_messages = max_messages or float("inf")
         self._max_bytes = max_bytes or float("inf")
@@ -133,6 +138,14 @@ class Mailbox(SelectiveReceive):
 
     # -- the end ---------------------------------------------------------------
 
+    def cancel(self, news: Cancel) -> None:
+        """Ask the owner to end: as an event if it takes those, else the inbox closes."""
+        if self.has_events:
+            self.put_event(news)
+        else:
+            self.cancellation = news
+            self.close()
+
     def close(self) -> None:
         """Take no more messages: the channels but the events' give what they have, then end."""
         self.is_closed = True
@@ -198,7 +211,7 @@ class Mailbox(SelectiveReceive):
             call()
 
     def refresh(self) -> None:
-        """Find out whether a take is plain again; call it when `turn` is set."""
+        """Find out whether a take is plain again."""
         self.is_plain = (
             self.turn is None
             and self.kill_exception is None

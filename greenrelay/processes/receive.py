@@ -60,7 +60,9 @@ class SelectiveReceive:
         "turn",
     )
 
-    def __init__(self, rotation: Rotation | None = None) -> None:
+    def __init__(
+        self, rotation: Rotation | None = None, owner: Any = None, turn: Turn | None = None
+    ) -> None:
         # A Queue that keeps no list of those who wait to put: nobody ever does, 0.9 KB a process.
         self._queue: Any = UnboundQueue()
         # Its deque. Whoever takes what is there, or adds while nobody waits, needs no more.
@@ -80,14 +82,14 @@ class SelectiveReceive:
         self._began_at = self._looked_at = 0.0
         """When the owner was woken, and when it last looked at the clock."""
         self._refusals = 0
-        self.is_plain = True
+        self.is_plain = turn is None
         """Whether a take is nothing but taking: no turn, no kill, no marks to look at, and
         nothing but messages for the inbox waits, all of them in the queue."""
         self.is_closed = False
         """Whether it takes no messages any more: the owner has been told to end, or has ended."""
-        self.owner: Any = None
-        """The `ProcessGreenlet` that may take; set before its first step."""
-        self.turn: Turn | None = None
+        self.owner = owner
+        """The `ProcessGreenlet` that may take."""
+        self.turn = turn
         """What surrounds the handling of each item."""
         self.kill_exception: BaseException | None = None
         """Raised by every take from now on: the owner was killed."""
@@ -331,6 +333,17 @@ class SelectiveReceive:
         else:
             self._event_count -= 1
         return item
+
+    def take_kill(self) -> BaseException | None:
+        """Return the kill for the caller to raise; `None`: there is none, or it has been raised."""
+        if self.has_raised_kill:
+            return None
+        self.has_raised_kill = self.kill_exception is not None
+        return self.kill_exception
+
+    def renew_kill(self) -> None:
+        """Have a kill raised once more."""
+        self.has_raised_kill = False
 
     def _refuse(self, end: BaseException) -> NoReturn:
         """Raise the owner's end; one that swallows it again and again is given up."""

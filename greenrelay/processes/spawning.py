@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, overload
 
 from greenrelay.pid import PID
@@ -15,8 +14,9 @@ from greenrelay.processes.current import (
     note_started,
     require_process,
 )
-from greenrelay.processes.lifecycle import ProcessExit
+from greenrelay.processes.endings import ProcessExit
 from greenrelay.processes.node import Node
+from greenrelay.processes.starting import Start, start_on
 from greenrelay.processes.turn import Turn
 from greenrelay.wire import HOST_PROCESS, NORMAL
 
@@ -118,22 +118,11 @@ def spawn_in(
     """
     linked = require_process("spawn(link=True)") if link else None
     watcher = require_process("spawn(monitor=True)") if monitor else None
-    started: list[PID] = []
-    spawned = node.thread.run(
-        partial(
-            node.spawn,
-            *call,
-            host=host,
-            name=name,
-            link=linked,
-            monitor=watcher,
-            turn=turn,
-            on_start=started.append,
-        )
-    )
-    for each in started:
-        note_started(each)
-    return spawned
+    start = Start(*call, host, name, linked, watcher, turn)
+    pid, is_new = node.thread.run(start_on, node, start)
+    if is_new:
+        note_started(pid)
+    return pid
 
 
 def pid() -> PID:
@@ -163,7 +152,7 @@ def info(pid: str) -> dict[str, Any] | None:
         NameNotRegistered, InvalidPID: `pid` is neither a PID nor a registered name.
     """
     node = current_node()
-    return node.thread.run(node.info, node.resolve(pid))
+    return node.thread.run(node.table.info, node.resolve(pid))
 
 
 def exit(reason: str = NORMAL) -> NoReturn:

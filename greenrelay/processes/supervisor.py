@@ -22,8 +22,8 @@ from greenrelay.logs import log_now
 from greenrelay.message import Cancel, Event, Exit, LinkDown, Message
 from greenrelay.pid import PID
 from greenrelay.processes.current import current_node, require_process
-from greenrelay.processes.entity import resolve_target
-from greenrelay.processes.lifecycle import ProcessExit
+from greenrelay.processes.endings import ProcessExit
+from greenrelay.processes.functions import name_of, resolve_target
 from greenrelay.processes.messaging import events, inbox, select
 from greenrelay.processes.registry import check_name
 from greenrelay.processes.spawning import cancel, info, spawn, terminate
@@ -95,7 +95,7 @@ class Child:
         if self.name:
             return self.name
         target = self.target
-        return target if isinstance(target, str) else getattr(target, "__qualname__", repr(target))
+        return target if isinstance(target, str) else name_of(target)
 
 
 class _Running:

@@ -382,7 +382,7 @@ QUIET_ENDS = [
 def test_nothing_of_a_process_that_goes_quietly_waits_for_the_collector(node, function):
     """A thousand of them end in a drain."""
     treasure, callee = Treasure(), node.spawn(lambda: process.inbox().receive().topic)
-    node.send_after(0.02, callee, "go away")
+    process.send_after(0.02, callee, "go away")
     left = weakref.ref(treasure)
     gc.disable()
     try:

@@ -8,7 +8,8 @@ from greenrelay import process
 from greenrelay.errors import InvalidPID, NameNotRegistered, NameTaken, ProcessDown
 from greenrelay.message import Exit, LinkDown
 from greenrelay.pid import PID
-from greenrelay.processes.entity import default_name, resolve_target
+from greenrelay.processes.entity import default_name
+from greenrelay.processes.functions import resolve_target
 from greenrelay.processes.node import Node
 from greenrelay.testing import leaks, wait_until
 from tests.sample_processes import collect, crash, idle
@@ -144,7 +145,7 @@ def test_broadcast_is_one_message_for_all(node, connection):
     other = Connection(node)
     assert node.broadcast([connection.pid, other.pid], "topic") == 2
     assert connection.messages[0] is other.messages[0]
-    node.remove(other)
+    node.table.remove(other)
 
 
 def test_broadcast_counts_who_took_it(node, connection):
@@ -266,7 +267,7 @@ def test_info_of_a_connection_has_its_own_and_the_node_s(node, connection, obser
     node.join("group", connection.pid)
     node.register("name", connection.pid)
     observer.watch(connection.pid)
-    assert node.info(connection.pid) == {
+    assert node.table.info(connection.pid) == {
         "pid": connection.pid,
         "names": ["name"],
         "groups": ["group"],
@@ -278,4 +279,4 @@ def test_info_of_a_connection_has_its_own_and_the_node_s(node, connection, obser
 
 def test_info_of_the_dead_is_none(node):
     """§2"""
-    assert node.info(UNKNOWN) is None
+    assert node.table.info(UNKNOWN) is None

@@ -14,7 +14,8 @@ from greenrelay.errors import (
     ProcessDown,
 )
 from greenrelay.pid import PID
-from greenrelay.processes.current import default_node, on_node
+from greenrelay.processes.current import on_node
+from greenrelay.processes.interpreter import default_node
 from greenrelay.processes.mailbox import Mailbox
 from greenrelay.processes.node import Node
 from greenrelay.testing import wait_until
