@@ -81,7 +81,9 @@ class Home(Protocol):
     def release(self, pid: PID) -> None:
         """Free the names and groups of a process that is as good as dead."""
 
-    def end(self, entity: Entity, exit: Exit) -> None:
+    def end(
+        self, entity: Entity, reason: str, value: Any = None, error: BaseException | None = None
+    ) -> None:
         """Take an entity out and tell everyone who watches it."""
 
 

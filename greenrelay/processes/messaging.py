@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, TypeVar, overload
 
+from greenlet import getcurrent
+
 from greenrelay.errors import GreenRelayError
 from greenrelay.logs import log_soon
 from greenrelay.message import Event, Message
@@ -15,6 +17,7 @@ from greenrelay.processes.calls import make_call
 from greenrelay.processes.channel import Channel
 from greenrelay.processes.current import current_node, current_pid, current_process, require_process
 from greenrelay.processes.entity import check_topic
+from greenrelay.processes.lifecycle import Process
 from greenrelay.processes.node import Node
 from greenrelay.processes.timers import Timer
 
@@ -46,7 +49,8 @@ def send(dest: str, topic: str, payload: Any = None) -> bool:
         InvalidPID: `dest` is neither a PID nor a name.
         ValueError: the topic is empty or reserved.
     """
-    process = current_process()
+    # As current_process(), which would be a call more: 5 % of a message.
+    process: Process | None = getattr(getcurrent(), "process", None)
     if process is None:
         node = current_node()
         if node.thread.is_here():

@@ -137,9 +137,11 @@ class Node:
         """Free the names and groups of a process that is as good as dead."""
         self.table.release(pid)
 
-    def end(self, entity: Entity, exit: Exit) -> None:
-        """Take an entity out and tell everyone who watches it; again is no error."""
-        self.table.end(entity, exit)
+    def end(
+        self, entity: Entity, reason: str, value: Any = None, error: BaseException | None = None
+    ) -> None:
+        """Take an entity out and tell everyone who watches it; see `Table.end()`."""
+        self.table.end(entity, reason, value, error)
 
     def is_alive(self, pid: str) -> bool:
         """Tell whether something lives under `pid`, a PID or a name, and has not been killed."""
@@ -163,7 +165,7 @@ class Node:
 
         `options` are further fields of `Start`; it raises what `start_on()` does.
         """
-        return start_on(self, Start(target, args, kwargs or {}, **options)).pid
+        return start_on(self, Start(target, args, kwargs or {}, **options))[0]
 
     # -- what can be done to a PID ----------------------------------------------
 

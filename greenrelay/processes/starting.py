@@ -1,7 +1,9 @@
 """Making processes: what is to be started, and the steps in which it is.
 
-Start(target, …) ─► start_on(node, …) ─► Started: a process that runs from the next turn of
-                                         the loop on, or the one that holds the name
+    Start(target, …) ─► start_on(node, …) ─► a process that runs from the next turn of the loop
+                                             on, or the one that holds the name
+
+Rule: it is in the table, named, linked and monitored before its first step.
 """
 
 from __future__ import annotations
@@ -37,14 +39,6 @@ class Start(NamedTuple):
     """What surrounds the handling of each message."""
 
 
-class Started(NamedTuple):
-    """What became of a start."""
-
-    pid: PID
-    is_new: bool
-    """`False`: it is the PID of the process that holds the name."""
-
-
 class Birthplace(Home, Protocol):
     """What a start asks of a node, besides what the process does."""
 
@@ -60,8 +54,11 @@ class Birthplace(Home, Protocol):
         """Link an entity with `pid`."""
 
 
-def start_on(node: Birthplace, start: Start) -> Started:
+def start_on(node: Birthplace, start: Start) -> tuple[PID, bool]:
     """Start a process, unless its name is held.
+
+    Returns:
+        Its PID, or the holder's; and whether it is new.
 
     Raises:
         TypeError: the target can't be called.
@@ -75,7 +72,7 @@ def start_on(node: Birthplace, start: Start) -> Started:
         holder = node.registry.lookup(name)
         if holder is not None:
             _tie(node, holder, link, monitor)
-            return Started(holder, False)
+            return holder, False
     pid = node.make_pid(host)
     starter = None if link is None else link.pid
     process = Process(node, pid, (function, args, kwargs), turn, starter)
@@ -84,7 +81,7 @@ def start_on(node: Birthplace, start: Start) -> Started:
         node.registry.register(name, pid)
     _tie(node, pid, link, monitor)
     process.start()
-    return Started(pid, True)
+    return pid, True
 
 
 def _tie(node: Birthplace, pid: PID, link: Process | None, monitor: Process | None) -> None:

@@ -7,6 +7,7 @@ Two rules: nothing here blocks or switches; what ends leaves nothing behind.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,20 +59,28 @@ class Table:
         self.registry.remove(pid)
         self.groups.remove(pid)
 
-    def end(self, entity: Entity, exit: Exit) -> None:
-        """Take an entity out and tell everyone who watches it; again is no error."""
+    def end(
+        self, entity: Entity, reason: str, value: Any = None, error: BaseException | None = None
+    ) -> None:
+        """Take an entity out and tell everyone who watches it; again is no error.
+
+        Args:
+            value: what its function returned.
+            error: the exception that ended it.
+        """
         pid = entity.pid
         if self._entities.pop(pid, None) is None:
             return
         self.timers.remove(pid)
         self.release(pid)
         watchers, linked = self.topology.remove(pid)
+        if not (watchers or linked):
+            return
+        at = time.time()
         for ref, watcher in watchers.items():
-            watcher.on_exit(
-                Exit(pid, exit.reason, exit.at, exit.value, exit.error, ref)  # one per monitor
-            )
-        if linked and exit.reason != NORMAL:
-            news = LinkDown(pid, exit.reason, exit.at, exit.error)
+            watcher.on_exit(Exit(pid, reason, at, value, error, ref))
+        if reason != NORMAL:
+            news = LinkDown(pid, reason, at, error)
             for other in linked:
                 peer = self.find(other)
                 if peer is not None:

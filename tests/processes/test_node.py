@@ -52,7 +52,7 @@ class Connection:
 def connection(node):
     connection = Connection(node)
     yield connection
-    node.end(connection, Exit(connection.pid, "normal", at=0.0))
+    node.end(connection, "normal")
 
 
 # -- names and PIDs (§1.1) ---------------------------------------------------------------
@@ -177,7 +177,7 @@ def test_connection_may_have_a_name_and_be_in_groups(node, connection):
     node.register("name", connection.pid)
     node.join("group", connection.pid)
     assert node.resolve("name") == connection.pid
-    node.end(connection, Exit(connection.pid, "normal", at=0.0))
+    node.end(connection, "normal")
     assert (len(node.registry), len(node.groups)) == (0, 0)
 
 
@@ -236,7 +236,7 @@ def test_names_and_groups_are_free_when_the_news_come(node):
 def test_ending_twice_is_ending_once(node, connection, observer):
     observer.watch(connection.pid)
     for reason in ("normal", "killed"):
-        node.end(connection, Exit(connection.pid, reason, at=0.0))
+        node.end(connection, reason)
     assert [exit.reason for exit in observer.exits] == ["normal"]
 
 
@@ -247,7 +247,7 @@ def test_death_of_a_connection_is_never_raised_where_it_was_caused(node, in_proc
 
     def body():
         process.link(connection.pid)
-        node.end(connection, Exit(connection.pid, "connection_lost", at=0.0))
+        node.end(connection, "connection_lost")
         notes.append("went on")
         process.inbox().receive()
         notes.append("and on")
