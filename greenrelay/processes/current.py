@@ -8,8 +8,7 @@ anywhere else          nobody, on the interpreter's own node; in a test, on its 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
-from typing import Any
+from contextvars import ContextVar, Token
 
 from greenlet import getcurrent
 
@@ -39,7 +38,7 @@ class Scope:
         self.make_turn = make_turn
         self.started: list[PID] | None = None
         """`None` outside of the block: a greenlet that was made in it may go on for ever."""
-        self._token: Any = None
+        self._token: Token[Scope | None] | None = None
 
     def __enter__(self) -> list[PID]:
         self._token = _here.set(self)
@@ -48,6 +47,7 @@ class Scope:
 
     def __exit__(self, *error: object) -> None:
         self.started = None
+        assert self._token is not None  # it has been entered
         _here.reset(self._token)
 
 

@@ -144,7 +144,9 @@ class GreenRelay:
             values["target_pid"] = target
         return _answer(EVENT_STREAM, values)
 
-    @overload  # as process.spawn()
+    # As process.spawn(), and `app`. No type says that: `Concatenate` adds no keyword to another
+    # function's parameters, so that the overloads stand here once more.
+    @overload
     def spawn(
         self,
         target: str,
