@@ -18,17 +18,6 @@ def timers():
     return Timers(HubThread())
 
 
-@pytest.fixture
-def messages():
-    return []
-
-
-@pytest.fixture
-def receiver(node, messages):
-    """The PID of a process that keeps its messages."""
-    return node.spawn(collect, (messages,), name="receiver")
-
-
 # -- one timer ---------------------------------------------------------------------------
 
 
