@@ -38,7 +38,7 @@ from greenrelay.web.routers import load_routers
 from greenrelay.web.routing import accept_upgrades
 from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS
 
-if TYPE_CHECKING:  # as in `greenrelay.spawning`
+if TYPE_CHECKING:  # as in `processes.spawning`
     from typing_extensions import Unpack
 
     from greenrelay.processes.spawning import Arguments
