@@ -86,13 +86,17 @@ def current_node() -> Node:
     """
     process = current_process()
     if process is not None:
-        node = process.node
-        assert isinstance(node, Node)  # who asks outside of this room means all of it
-        return node
+        return _node_of(process)
     here = _here.get()
     if here is not None:
         return here.node
     return this_interpreter().meant_node()
+
+
+def _node_of(process: Process) -> Node:
+    node = process.node
+    assert isinstance(node, Node)  # a process asks less of it than others do of the caller's
+    return node
 
 
 def current_pid() -> PID | None:
@@ -106,17 +110,19 @@ def on_node(node: Node, make_turn: Callable[[], Turn] | None = None) -> Scope:
     return Scope(node, make_turn)
 
 
-def make_turn() -> Turn | None:
-    """Return what surrounds each message of a process that is spawned here and now.
+def spawn_place() -> tuple[Node, Turn | None]:
+    """Return where a process lives that is spawned here and now, and what surrounds its messages.
 
     A process hands on what surrounds its own messages; a view's processes run in its app.
     """
     process = current_process()
     if process is not None:
         turn = process.mailbox.turn
-        return None if turn is None else turn.fresh()
+        return _node_of(process), None if turn is None else turn.fresh()
     here = _here.get()
-    return here.make_turn() if here is not None and here.make_turn is not None else None
+    if here is not None and here.make_turn is not None:
+        return here.node, here.make_turn()
+    return current_node(), None
 
 
 def note_started(pid: PID) -> None:

@@ -10,9 +10,9 @@ from greenrelay.processes.current import (
     current_node,
     current_pid,
     current_process,
-    make_turn,
     note_started,
     require_process,
+    spawn_place,
 )
 from greenrelay.processes.endings import ProcessExit
 from greenrelay.processes.node import Node
@@ -94,9 +94,8 @@ def spawn(  # type: ignore[misc]  # the target's parameters may have the options
         InvalidPID: `host` can't stand in a PID.
     """
     call = (target, args, kwargs)
-    return spawn_in(
-        current_node(), make_turn(), call, host=host, name=name, link=link, monitor=monitor
-    )
+    node, turn = spawn_place()
+    return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
 
 
 def spawn_in(
