@@ -29,8 +29,9 @@ class Table:
     """
 
     def __init__(self, timers: Timers) -> None:
-        self._entities: dict[str, Entity] = {}
-        self.find: Callable[[str], Entity | None] = self._entities.get
+        self.entities: dict[str, Entity] = {}
+        """What has a PID, by it: for a node to look up, who does so for each message."""
+        self.find: Callable[[str], Entity | None] = self.entities.get
         """Return what lives under a PID, `None` if nothing does. The dict's own: one call less."""
         self.registry = Registry()
         self.groups = Groups()
@@ -38,21 +39,21 @@ class Table:
         self.timers = timers
 
     def __contains__(self, pid: object) -> bool:
-        return pid in self._entities
+        return pid in self.entities
 
     def __len__(self) -> int:
-        return len(self._entities)
+        return len(self.entities)
 
     def __iter__(self) -> Iterator[Entity]:
-        return iter(list(self._entities.values()))
+        return iter(list(self.entities.values()))
 
     def add(self, entity: Entity) -> None:
         """Enter something that has a PID."""
-        self._entities[entity.pid] = entity
+        self.entities[entity.pid] = entity
 
     def remove(self, entity: Entity) -> None:
         """Take out what nobody watches."""
-        self._entities.pop(entity.pid, None)
+        self.entities.pop(entity.pid, None)
 
     def release(self, pid: PID) -> None:
         """Free the names and groups of a process that is as good as dead."""
@@ -69,7 +70,7 @@ class Table:
             error: the exception that ended it.
         """
         pid = entity.pid
-        if self._entities.pop(pid, None) is None:
+        if self.entities.pop(pid, None) is None:
             return
         self.timers.remove(pid)
         self.release(pid)
