@@ -268,7 +268,7 @@ class Process:
         self.greenlet.let_go()
 
     def _work(self) -> Any:
-        # Nothing of the call in a local variable: the traceback of a crash would hold it.
+        # Not in local variables: `_end()` lets go of what it was called with.
         turn = self.mailbox.turn
         if turn is None:
             return self._call[0](*self._call[1], **self._call[2])
