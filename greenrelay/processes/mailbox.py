@@ -15,6 +15,7 @@ from greenrelay.message import Cancel, Event, Message
 from greenrelay.processes.channel import Channel
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.receive import WAKE, SelectiveReceive
+from greenrelay.processes.turn import Turn
 from greenrelay.wire import MAX_MAILBOX_BYTES, MAX_MAILBOX_MESSAGES
 
 
@@ -25,6 +26,8 @@ class Mailbox(SelectiveReceive):
         max_messages: the high mark, from which on connections pause reading; 0 is off.
         max_bytes: the same in bytes of clients' text and binary messages; 0 is off.
         rotation: the event loop's turns; by default its own.
+        owner: the greenlet that may take.
+        turn: what surrounds the handling of each item, if anything.
     """
 
     __slots__ = (
@@ -41,8 +44,10 @@ class Mailbox(SelectiveReceive):
         max_messages: int = MAX_MAILBOX_MESSAGES,
         max_bytes: int = MAX_MAILBOX_BYTES,
         rotation: Rotation | None = None,
+        owner: Any = None,
+        turn: Turn | None = None,
     ) -> None:
-        super().__init__(rotation)
+        super().__init__(rotation, owner, turn)
         self._drained: dict[Any, Callable[[], None]] = {}
         self._max_messages = max_messages or float("inf")
         self._max_bytes = max_bytes or float("inf")
@@ -133,6 +138,14 @@ class Mailbox(SelectiveReceive):
 
     # -- the end ---------------------------------------------------------------
 
+    def cancel(self, news: Cancel) -> None:
+        """Ask the owner to end: as an event if it takes those, else the inbox closes."""
+        if self.has_events:
+            self.put_event(news)
+        else:
+            self.cancellation = news
+            self.close()
+
     def close(self) -> None:
         """Take no more messages: the channels but the events' give what they have, then end."""
         self.is_closed = True
@@ -140,9 +153,9 @@ class Mailbox(SelectiveReceive):
         if self._is_waiting:
             self._queue.put_nowait(WAKE)
 
-    def condemn(self, doom: BaseException) -> None:
-        """Raise `doom` from every take from now on, and take no more messages."""
-        self.doom = doom
+    def kill(self, exception: BaseException) -> None:
+        """Raise `exception` from every take from now on, and take no more messages."""
+        self.kill_exception = exception
         self.is_closed = True
         self.is_plain = False
 
@@ -150,8 +163,8 @@ class Mailbox(SelectiveReceive):
         """Let go of everything: the owner has ended, and so need not wait for the collector."""
         self.close()
         self._inbox = self._events = self._listeners = None
-        if self.doom is not None:
-            self.doom.__traceback__ = None  # it holds the frames that hold this
+        if self.kill_exception is not None:
+            self.kill_exception.__traceback__ = None  # it holds the frames that hold this
         self._arrived.clear()
         self._count = self._bytes = self._event_count = 0
         self.is_full = False
@@ -198,10 +211,10 @@ class Mailbox(SelectiveReceive):
             call()
 
     def refresh(self) -> None:
-        """Find out whether a take is plain again; call it when `turn` is set."""
+        """Find out whether a take is plain again."""
         self.is_plain = (
             self.turn is None
-            and self.doom is None
+            and self.kill_exception is None
             and not (self.is_closed or self.is_full or self._drained)
             and not (self._listeners or self._event_count or (self._inbox and self._inbox.aside))
         )

@@ -52,15 +52,17 @@ class SelectiveReceive:
         "_refusals",
         "_rotation",
         "_share",
-        "doom",
-        "has_met_doom",
+        "kill_exception",
+        "has_raised_kill",
         "is_closed",
         "is_plain",
         "owner",
         "turn",
     )
 
-    def __init__(self, rotation: Rotation | None = None) -> None:
+    def __init__(
+        self, rotation: Rotation | None = None, owner: Any = None, turn: Turn | None = None
+    ) -> None:
         # A Queue that keeps no list of those who wait to put: nobody ever does, 0.9 KB a process.
         self._queue: Any = UnboundQueue()
         # Its deque. Whoever takes what is there, or adds while nobody waits, needs no more.
@@ -80,24 +82,24 @@ class SelectiveReceive:
         self._began_at = self._looked_at = 0.0
         """When the owner was woken, and when it last looked at the clock."""
         self._refusals = 0
-        self.is_plain = True
-        """Whether a take is nothing but taking: no turn, no doom, no marks to look at, and
+        self.is_plain = turn is None
+        """Whether a take is nothing but taking: no turn, no kill, no marks to look at, and
         nothing but messages for the inbox waits, all of them in the queue."""
         self.is_closed = False
         """Whether it takes no messages any more: the owner has been told to end, or has ended."""
-        self.owner: Any = None
-        """The `ProcessGreenlet` that may take; set before its first step."""
-        self.turn: Turn | None = None
+        self.owner = owner
+        """The `ProcessGreenlet` that may take."""
+        self.turn = turn
         """What surrounds the handling of each item."""
-        self.doom: BaseException | None = None
+        self.kill_exception: BaseException | None = None
         """Raised by every take from now on: the owner was killed."""
-        self.has_met_doom = False
+        self.has_raised_kill = False
         """Whether it has been raised once; whatever `finally` does now is left in peace."""
 
     # -- what the mailbox knows ------------------------------------------------
 
-    def condemn(self, doom: BaseException) -> None:
-        """Raise `doom` from every take from now on, and take no more messages."""
+    def kill(self, exception: BaseException) -> None:
+        """Raise `exception` from every take from now on, and take no more messages."""
         raise NotImplementedError
 
     def refresh(self) -> None:
@@ -182,8 +184,8 @@ class SelectiveReceive:
                 self._await_item(None)
             if self._arrived and self.is_plain:  # nothing else has come meanwhile
                 return self._inbox, self._take_plainly()
-        if self.doom is not None:
-            self._refuse(self.doom)
+        if self.kill_exception is not None:
+            self._refuse(self.kill_exception)
         if self.turn is None:
             return self._take(channels, timeout)
         self.turn.leave()
@@ -217,7 +219,7 @@ class SelectiveReceive:
             try:
                 taken = None if self._is_over(channel) else self.take((channel,), None)
             except ChannelClosed:
-                if self.doom is not None:
+                if self.kill_exception is not None:
                     raise  # a loop around this one has begun it again and again
                 return
             if taken is None:
@@ -264,8 +266,8 @@ class SelectiveReceive:
                 self._await_item(timeout)
             except Empty:
                 return self._pop(channels)  # what came in the same instant as the time-out
-            if self.doom is not None:
-                self._refuse(self.doom)
+            if self.kill_exception is not None:
+                self._refuse(self.kill_exception)
             taken = self._pop(channels)
             if until is not None:
                 timeout = max(0.0, until - time.monotonic())
@@ -319,7 +321,7 @@ class SelectiveReceive:
     def _check_open(self, channels: tuple[Channel[Any], ...]) -> None:
         """Raise what waiting for closed channels comes to."""
         if self.is_closed and any(channel is not self._events for channel in channels):
-            self._refuse(self.doom or ChannelClosed())
+            self._refuse(self.kill_exception or ChannelClosed())
         if any(channel.is_unlistened for channel in channels):
             raise ValueError("unlisten() has closed this channel; listen() gives a new one")
 
@@ -332,13 +334,24 @@ class SelectiveReceive:
             self._event_count -= 1
         return item
 
+    def take_kill(self) -> BaseException | None:
+        """Return the kill for the caller to raise; `None`: there is none, or it has been raised."""
+        if self.has_raised_kill:
+            return None
+        self.has_raised_kill = self.kill_exception is not None
+        return self.kill_exception
+
+    def renew_kill(self) -> None:
+        """Have a kill raised once more."""
+        self.has_raised_kill = False
+
     def _refuse(self, end: BaseException) -> NoReturn:
         """Raise the owner's end; one that swallows it again and again is given up."""
         self._refusals += 1
         self.on_refused()
-        self.has_met_doom = self.doom is not None
+        self.has_raised_kill = self.kill_exception is not None
         if self._refusals > MAX_REFUSALS:
-            self.condemn(end)
+            self.kill(end)
             self.owner.process.give_up()
             gevent.sleep(REFUSAL_SECONDS)
         try:

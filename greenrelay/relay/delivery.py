@@ -15,8 +15,8 @@ from typing import Protocol
 from greenrelay.logs import log_soon
 from greenrelay.message import Message
 from greenrelay.pid import PID
+from greenrelay.processes.endings import describe_error
 from greenrelay.processes.entity import PromptEntity
-from greenrelay.processes.lifecycle import describe_error
 from greenrelay.processes.node import Node
 from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
@@ -163,8 +163,7 @@ class Recipient(PromptEntity):
 
     def blame(self, message: Message, fault: str) -> None:
         """Tell in the log what is wrong with a message: once, however many receive it."""
-        if message is not self.node.blamed:
-            self.node.blamed = message
+        if self.node.blame(message):
             about = self.pid, message.topic, message.sender, fault
             log_soon(self.LOG, logging.ERROR, "%s: bad %.80s from %s: %.300s", *about)
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 from typing import Any
 
 from greenrelay.logs import log_soon
@@ -237,7 +236,7 @@ class Session(Recipient):
         try:
             self.target.detach(self, reason, ending.code)
         finally:  # whatever the target does, its monitors and links are told
-            self.node.end(self, Exit(self.pid, ending.exit_reason, time.time()))
+            self.node.end(self, ending.exit_reason)
         self.node.lingering.add(self)
         self.go_on()
         now = self.wheel.clock()

@@ -10,12 +10,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from greenrelay.processes.current import (
-    current_node,
-    default_node,
-    fresh_interpreter,
-    is_interpreters,
-)
+from greenrelay.processes.current import current_node
+from greenrelay.processes.interpreter import default_node, fresh_interpreter, this_interpreter
 from greenrelay.serving.drain import drain
 from greenrelay.testing.loopthread import LoopThread
 from greenrelay.testing.served import ServedApp, await_end, find_wrapped, is_patched, node_of
@@ -73,5 +69,5 @@ def _may_leave(app: Any, servers: list[ServedApp]) -> bool:
         return False
     if any(server.node is node for server in servers):  # the same app, once more
         return any(server.node is node and server.thread is not None for server in servers)
-    is_meant = current_node() is node and not is_interpreters(node)
+    is_meant = current_node() is node and not this_interpreter().has_made(node)
     return not is_meant and not len(node)

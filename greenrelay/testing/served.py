@@ -20,8 +20,9 @@ from werkzeug.test import TestResponse
 
 from greenrelay.logs import log_now
 from greenrelay.pid import PID
-from greenrelay.processes.current import is_interpreters, likely_node, on_node
+from greenrelay.processes.current import on_node
 from greenrelay.processes.entity import default_name
+from greenrelay.processes.interpreter import this_interpreter
 from greenrelay.processes.node import Node
 from greenrelay.serving.drain import drain
 from greenrelay.serving.server import RelayServer
@@ -77,7 +78,7 @@ class ServedApp:
         self.server.start()
         given = self._given_node
         if self._middleware is not None:
-            if is_interpreters(given) and not len(given):
+            if this_interpreter().has_made(given) and not len(given):
                 # Made here: the loop of this thread is the one that it knows.
                 own = f"{default_name()}-{secrets.token_hex(4)}"
                 name = own if given.has_default_name else given.name
@@ -192,7 +193,7 @@ class ServedApp:
         self.server.close()
         drain(self.node, drain_seconds, self._older)
         self.server.stop(timeout=drain_seconds)
-        self.node.is_draining = False
+        self.node.note_draining(False)
         if self.thread is not None:  # its loop ends with it, and nothing goes on
             await_end(self.node, self._older)
 
@@ -215,7 +216,7 @@ def is_patched() -> bool:
 
 def node_of(middleware: RelayMiddleware | None) -> Node:
     """Return where an app's processes live, also if it has no relay."""
-    return likely_node() if middleware is None else middleware.node
+    return this_interpreter().likely_node() if middleware is None else middleware.node
 
 
 def find_wrapped(app: Any) -> RelayMiddleware | None:

@@ -7,11 +7,9 @@ nothing is upgraded, and no socket touched, before all of it has been looked at.
 from __future__ import annotations
 
 import email.utils
-import time
 from typing import Any, NamedTuple
 
 from greenrelay.errors import RefusedError
-from greenrelay.message import Exit
 from greenrelay.processes.node import Node
 from greenrelay.protocol.deflate import negotiate
 from greenrelay.protocol.eventstream import STREAM_HEADERS, encode_event
@@ -98,7 +96,7 @@ class Admission:
         """Forget a session that has got no socket, so that its room is free again."""
         session = admitted.session
         self._node.add(session)
-        self._node.end(session, Exit(session.pid, CONNECTION_LOST, time.time()))
+        self._node.end(session, CONNECTION_LOST)
 
     def _admit_websocket(self, opening: Opening, relay: RelayRequest) -> Admitted:
         config = parse_relay_header(relay.value, relay.rule.limits)

@@ -300,17 +300,17 @@ def test_cancel_that_was_noticed_is_no_event(mailbox):
     assert mailbox.is_closed
 
 
-def test_doom_is_raised_by_every_take(mailbox):
+def test_kill_is_raised_by_every_take(mailbox):
     fill(mailbox, "a")
-    mailbox.condemn(KeyError("doom"))
+    mailbox.kill(KeyError("killed"))
     for _ in range(2):
-        with pytest.raises(KeyError, match="doom"):
+        with pytest.raises(KeyError, match="killed"):
             mailbox.inbox.receive()
 
 
-def test_condemned_mailbox_takes_no_message(mailbox):
+def test_killed_mailbox_takes_no_message(mailbox):
     """§2.1: nobody will read it, and `send` says so."""
-    mailbox.condemn(KeyError("doom"))
+    mailbox.kill(KeyError("killed"))
     assert fill(mailbox, "a") == [False]
 
 

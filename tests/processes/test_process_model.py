@@ -43,7 +43,7 @@ class Actor:
     is_closed: bool = False
     """Its inbox is: it was cancelled."""
     early_cancel: Any = None
-    doom: str | None = None
+    killed_for: str | None = None
     """Why it will end: it was killed."""
     intent: str | None = None
     """Why it will end: it wants to."""
@@ -79,11 +79,11 @@ class World:
     def link_down(self, actor, other, reason):
         if actor.traps:
             actor.events.append(("pid.link.down", other.pid, reason, None))
-        elif actor.doom is None:
-            self.condemn(actor, reason)
+        elif actor.killed_for is None:
+            self.mark_killed(actor, reason)
 
-    def condemn(self, actor, reason):
-        actor.doom = reason
+    def mark_killed(self, actor, reason):
+        actor.killed_for = reason
         actor.names, actor.groups = set(), set()
 
     def add_link(self, actor, other):
@@ -112,7 +112,7 @@ class World:
         """Take the end of a process: the world's own monitor of it."""
         actor = next(actor for actor in self.actors if actor.pid == exit.sender)
         returned = "cancelled" if actor.is_closed else actor.returns and "normal"
-        expected = actor.doom or actor.intent or returned
+        expected = actor.killed_for or actor.intent or returned
         assert (actor.ended, exit.reason) == (None, expected)
         actor.ended = exit.reason
         actor.names, actor.groups, actor.timers = set(), set(), 0
@@ -161,7 +161,7 @@ class World:
                 gevent.sleep(0)
 
     def do(self, actor, deed, other, pause, word):
-        assert actor.doom is None, "a dead man walks"
+        assert actor.killed_for is None, "a dead man walks"
         getattr(self, deed)(actor, other, pause, word)
         for _ in range(pause):
             gevent.sleep(0)
@@ -170,7 +170,7 @@ class World:
         """Send a message; it is taken until the process is told to end."""
         self.sent += 1
         payload = (self.sent, *payload)
-        is_taken = not (actor.ended or actor.is_closed or actor.doom)
+        is_taken = not (actor.ended or actor.is_closed or actor.killed_for)
         if is_taken:
             actor.accepted.append(payload)
         assert process.send(actor.pid, topic, payload) == is_taken
@@ -183,11 +183,11 @@ class World:
     def call(self, actor, other, pause, word):
         if other is not actor:
             self.sent += 1
-            if not (other.ended or other.is_closed or other.doom):
+            if not (other.ended or other.is_closed or other.killed_for):
                 other.accepted.append((self.sent,))
             with contextlib.suppress(CallTimeout, ProcessDown):
                 process.call(other.pid, "ask", (self.sent,), timeout=0.001)
-            assert actor.doom is None, "a dead man walks"
+            assert actor.killed_for is None, "a dead man walks"
 
     def link(self, actor, other, pause, word):
         self.add_link(actor, other)
@@ -240,8 +240,8 @@ class World:
         raise Done
 
     def kill(self, actor, other, pause, word):
-        if not other.ended and other.doom is None:
-            self.condemn(other, "killed")
+        if not other.ended and other.killed_for is None:
+            self.mark_killed(other, "killed")
         assert process.terminate(other.pid) == (not other.ended)
 
     def cancel(self, actor, other, pause, word):
@@ -284,12 +284,12 @@ class World:
             settle(self.node)
         living = [actor for actor in self.actors if not actor.ended]
         assert {entity.pid for entity in self.node} == {actor.pid for actor in living}
-        assert self.node.count_timers() == sum(actor.timers for actor in living)
+        assert len(self.node.table.timers) == sum(actor.timers for actor in living)
         for actor in self.actors:
             assert actor.received == actor.accepted[: len(actor.received)]
             self.check_tables(actor)
         for actor in living:
-            assert not any((actor.doom, actor.intent, actor.returns, actor.is_closed))
+            assert not any((actor.killed_for, actor.intent, actor.returns, actor.is_closed))
             assert len(actor.received) == len(actor.accepted)
             self.check_mailbox(actor)
 

@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 
 from greenrelay import ConfigurationError, GreenRelay
-from greenrelay.processes.current import default_node
+from greenrelay.processes.interpreter import default_node
 
 
 @pytest.fixture
