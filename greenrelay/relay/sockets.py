@@ -74,8 +74,11 @@ def stream_socket(sock: Any) -> StreamSocket:
     """
     if isinstance(sock, (gevent.ssl.SSLSocket, ssl.SSLSocket)):  # one class, if it is patched
         return TlsSocket(sock)
-    if isinstance(sock, PlainSocket):
-        return sock
+    return sock if isinstance(sock, PlainSocket) else detach(sock)
+
+
+def detach(sock: Any) -> PlainSocket:
+    """Return a plain, non-blocking socket with the descriptor of another, which loses it."""
     plain = PlainSocket(sock.family, sock.type, sock.proto, sock.detach())
     plain.setblocking(False)
     return plain

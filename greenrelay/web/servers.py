@@ -28,12 +28,12 @@ import gevent.socket
 import gevent.ssl
 from gevent.pywsgi import Input, WSGIHandler
 
+from greenrelay.relay.sockets import detach
 from greenrelay.web.adopting import AdoptedSocket
 from greenrelay.web.body import RequestBody
 from greenrelay.web.taking import (
     RequestSocket,
     Taken,
-    detach,
     has_peer_closed,
     read_to_end,
     read_with_patience,

@@ -10,7 +10,6 @@ answer, each server has its own way: `servers` has an adapter for each.
 
 from __future__ import annotations
 
-import _socket  # the plain class, whatever has been monkey-patched
 import contextlib
 import io
 import socket
@@ -20,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import gevent.ssl
 
 from greenrelay.errors import RefusedError
+from greenrelay.relay.sockets import detach
 from greenrelay.wire import READ_BYTES
 
 END_CONNECTION: Final = (("Connection", "close"),)
@@ -117,13 +117,6 @@ def take_file(file: io.BufferedReader) -> Taken:
     taken = detach(sock)
     _close_file(file)
     return Taken(taken, early)
-
-
-def detach(sock: Any) -> Any:
-    """Return a plain, non-blocking socket with the descriptor of gevent's, which loses it."""
-    plain = _socket.socket(sock.family, sock.type, sock.proto, sock.detach())
-    plain.setblocking(False)
-    return plain
 
 
 def send_at_once(sock: Any) -> None:

@@ -1,6 +1,7 @@
 """The WSGI middleware, without a server (§3.1 to §3.3)."""
 
 import base64
+import contextlib
 import json
 import socket
 import sys
@@ -318,7 +319,8 @@ def test_proxy_fix_inside_says_who_asks_and_for_which_site(serve, recorder):
     assert list(server.request(**forwarded)) == []
     assert recorder.topics == ["ws.join"]
     assert list(server.request(**forwarded)) == [b"this address has too many connections\n"]
-    assert list(server.request(**{**forwarded, "HTTP_X_FORWARDED_FOR": "203.0.113.8"})) == []
+    with contextlib.closing(Server(server.app)) as other:
+        assert list(other.request(**{**forwarded, "HTTP_X_FORWARDED_FOR": "203.0.113.8"})) == []
 
 
 def test_refused_body_is_closed_as_well(serve, recorder):
