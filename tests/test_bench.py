@@ -32,6 +32,7 @@ def measure_cake(bench: Workbench, contender: Contender) -> Sample:
 ECHO = Benchmark("echo", "echo", "msg/s", measure_echo)
 SIZE = Benchmark("size", "size", "KB", None, is_lower_better=True, measured_with="echo")
 CAKE = Benchmark("cake", "cake", "g", measure_cake)
+TEA = Benchmark("tea", "tea", "cups", measure_cake)
 SUITE = Suite("a suite", "hub", "ours", (HUB, OURS, ABSENT), (ECHO, SIZE, CAKE))
 
 
@@ -87,10 +88,17 @@ def test_markdown_has_the_subject_first_and_the_yardstick_last(results: Results)
     assert list(make_markdown(results)) == [
         "| a suite | **ours** | hub |",
         "|---|---:|---:|",
-        r"| echo, msg/s | **50.00** \* | 200 |",
+        r"| echo, msg/s | **50.00 \*** | 200 |",
         "| size, KB | **5.00** | 20.00 |",
         "| cake, g | **–** | – |",
     ]
+
+
+def test_markdown_has_a_line_for_who_is_in_one_row_only(results: Results) -> None:
+    results.contenders = SUITE.contenders
+    results.benchmarks = (*SUITE.benchmarks, TEA)
+    results.rounds["absent", "tea"] = [Sample(1234.5)]
+    assert list(make_markdown(results))[-2:] == ["", "absent, tea: 1,234 cups."]
 
 
 def test_a_value_measured_with_another_has_rounds_of_its_own(results: Results) -> None:

@@ -49,7 +49,7 @@ def make_scales() -> tuple[Benchmark, ...]:
         what = f"{connections:,} connections"
         measure = scale(connections, f"kb{short}")
         name = f"scale{short}"
-        messages.append(Benchmark(name, what, "us CPU/message", measure, True, group="scale"))
+        messages.append(Benchmark(name, what, "µs CPU/message", measure, True, group="scale"))
         memories.append(
             Benchmark(
                 *(f"kb{short}", what, "KB/connection", None, True),

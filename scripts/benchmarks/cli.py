@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.markdown:
         tables = ["\n".join(make_markdown(results)) + "\n" for results in all_results]
         options.markdown.write_text("\n".join(tables))
-    if options.quick:
+    if options.quick and code == 0:
         print_guard(options, all_results)
     if options.json:
         write_json(options.json, bench, all_results)

@@ -64,7 +64,7 @@ def measure_latency(bench: Workbench, contender: Contender, **asked: Any) -> Sam
 
 
 def measure_scale(bench: Workbench, contender: Contender, **asked: Any) -> Sample:
-    """Return the server's CPU time per message in us, while it has so many connections.
+    """Return the server's CPU time per message in µs, while it has so many connections.
 
     With it comes what each of them costs in KB, under the benchmark's name of `memory`.
     """

@@ -11,7 +11,7 @@ from benchmarks.runner import FOREIGN, Results
 from benchmarks.suite import Aim, Benchmark, Contender, Sample
 
 BUSY = 0.85  # a core above this share is at its end
-COLUMN = 22
+COLUMN = 18
 FIRST_COLUMN = 34
 
 
@@ -43,7 +43,7 @@ def make_report(results: Results) -> str:
 def make_table(results: Results) -> Iterator[str]:
     contenders = shown_contenders(results)
     yield f"{results.suite.title:{FIRST_COLUMN}}" + "".join(
-        f"{contender.title:>{COLUMN - 1}} " for contender in contenders
+        f"{contender.name:>{COLUMN - 1}} " for contender in contenders
     )
     for benchmark in results.benchmarks:
         cells = [make_cell(results, contender, benchmark) for contender in contenders]
@@ -75,23 +75,46 @@ def is_failed(results: Results, contender: Contender, benchmark: Benchmark) -> b
 
 
 def make_markdown(results: Results) -> Iterator[str]:
-    """Give the table as README has it: without ratios, the subject first, the yardstick last."""
+    """Give the table as README has it: without ratios, the subject first, the yardstick last.
+
+    Those with a number in one row only have a line below instead of a column.
+    """
     suite = results.suite
-    first, last = {suite.subject}, {suite.yardstick}
-    contenders = sorted(
-        shown_contenders(results), key=lambda each: (each.name not in first, each.name in last)
-    )
-    titles = [f"**{each.title}**" if each.name in first else each.title for each in contenders]
-    yield f"| {suite.title} | " + " | ".join(titles) + " |"
-    yield "|---|" + "---:|" * len(contenders)
+    ends = {suite.subject: 0, suite.yardstick: 2}
+    contenders = sorted(shown_contenders(results), key=lambda each: ends.get(each.name, 1))
+    alone = [each for each in contenders if len(measured_rows(results, each)) == 1]
+    columns = [each for each in contenders if each not in alone]
+    yield markdown_row(results, suite.title, [each.title for each in columns], columns)
+    yield "|---|" + "---:|" * len(columns)
     for benchmark in results.benchmarks:
-        cells = []
-        for contender in contenders:
-            value = middle(results, contender.name, benchmark.name)
-            cell = "–" if value is None else format_value(value)
-            cell = f"**{cell}**" if contender.name in first else cell
-            cells.append(cell + " \\*" * (value is not None and benchmark.name in contender.marks))
-        yield f"| {benchmark.title}, {benchmark.unit} | " + " | ".join(cells) + " |"
+        cells = [format_number(results, contender, benchmark) for contender in columns]
+        yield markdown_row(results, f"{benchmark.title}, {benchmark.unit}", cells, columns)
+    for contender in alone:
+        (benchmark,) = measured_rows(results, contender)
+        number = format_number(results, contender, benchmark)
+        yield ""
+        yield f"{contender.title}, {benchmark.title}: {number} {benchmark.unit}."
+
+
+def measured_rows(results: Results, contender: Contender) -> list[Benchmark]:
+    return [b for b in results.benchmarks if middle(results, contender.name, b.name) is not None]
+
+
+def markdown_row(
+    results: Results, first: str, cells: list[str], contenders: list[Contender]
+) -> str:
+    """Return a line of a table, the subject's cell bold."""
+    pairs = zip(cells, contenders, strict=True)
+    bold = [f"**{cell}**" if c.name == results.suite.subject else cell for cell, c in pairs]
+    return f"| {first} | " + " | ".join(bold) + " |"
+
+
+def format_number(results: Results, contender: Contender, benchmark: Benchmark) -> str:
+    """Return a number for Markdown, with a star where it is of something different."""
+    value = middle(results, contender.name, benchmark.name)
+    if value is None:
+        return "–"
+    return format_value(value) + (r" \*" if benchmark.name in contender.marks else "")
 
 
 def format_value(value: float) -> str:

@@ -180,7 +180,8 @@ static void feed_response(struct connection *connection, const unsigned char *da
     if (!end)
         return;
     if (!is_as_asked(connection))
-        fail("connection %u: refused: %.60s", connection->number, connection->in);
+        fail("connection %u: refused: %.*s", connection->number,
+             (int)strcspn((char *)connection->in, "\r\n"), connection->in);
     size_t early = connection->in_bytes - (end + 4 - (char *)connection->in);
     connection->in_bytes = 0;
     if (connection->kind == POSTER) {
