@@ -47,16 +47,10 @@ def make_scales() -> tuple[Benchmark, ...]:
     messages, memories = [], []
     for connections, short in CROWDS:
         what = f"{connections:,} connections"
-        measure = scale(connections, f"kb{short}")
-        name = f"scale{short}"
-        messages.append(Benchmark(name, what, "µs CPU/message", measure, True, group="scale"))
-        memories.append(
-            Benchmark(
-                *(f"kb{short}", what, "KB/connection", None, True),
-                measured_with=name,
-                group="scale",
-            )
-        )
+        name, memory = f"scale{short}", f"kb{short}"
+        measure = scale(connections, memory)
+        messages.append(Benchmark(name, what, "µs CPU/message", measure, True, None, "scale"))
+        memories.append(Benchmark(memory, what, "KB/connection", None, True, name, "scale"))
     return (*messages, *memories)
 
 

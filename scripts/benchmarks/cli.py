@@ -59,13 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(file=sys.stderr)  # the line of the measurement that was under way
         code = 130
     print_reports(bench, all_results)
-    if options.markdown:
-        tables = ["\n".join(make_markdown(results)) + "\n" for results in all_results]
-        options.markdown.write_text("\n".join(tables))
     if options.quick and code == 0:
         print_guard(options, all_results)
-    if options.json:
-        write_json(options.json, bench, all_results)
+    write_files(options, bench, all_results)
     return code
 
 
@@ -223,6 +219,16 @@ def versions(bench: Workbench, results: Results) -> dict[str, str]:
     packages = [name for each in results.contenders for name in each.packages + each.optional]
     names = [package.partition("[")[0] for package in packages]
     return bench.find_versions(list(dict.fromkeys(names)))
+
+
+def write_files(
+    options: argparse.Namespace, bench: Workbench, all_results: Sequence[Results]
+) -> None:
+    if options.markdown:
+        tables = ["\n".join(make_markdown(results)) + "\n" for results in all_results]
+        options.markdown.write_text("\n".join(tables))
+    if options.json:
+        write_json(options.json, bench, all_results)
 
 
 def write_json(path: Path, bench: Workbench, all_results: Sequence[Results]) -> None:

@@ -25,6 +25,7 @@ GRACE_SECONDS = 30.0  # for opening the connections, beyond warm-up and window
 PAUSE_SECONDS = 0.3  # for a server to see that its clients have left
 IDLE_CONNECTIONS = 5_000
 WARMING_CONNECTIONS = 50  # before the first reading, so that lazy imports are not counted
+WARMING_SHARE = 0.05  # at most, of those that are measured: what they leave free is used again
 REHEARSING_CONNECTIONS = 100
 MOST = 5_000_000  # messages in one window, whatever its seconds are
 OTHER_DESCRIPTORS = 200  # of one side, besides its connections
@@ -158,7 +159,7 @@ def holding(
     connections = asked["connections"]
     check_descriptors(connections)
     with serving(bench, contender, asked) as (server, port):
-        few = {**asked, "connections": WARMING_CONNECTIONS, "mode": idle_mode(asked)}
+        few = {**asked, "connections": warming_connections(connections), "mode": idle_mode(asked)}
         with start_load(bench, contender, server, port, few) as load:
             load.read_line(load_seconds(bench))
             load.close_input(GRACE_SECONDS)
@@ -169,6 +170,10 @@ def holding(
             load.read_line(seconds)
             time.sleep(bench.settings.settle_seconds)
             yield server, load, (read_resident_kb(server.pid) - before) / connections
+
+
+def warming_connections(connections: int) -> int:
+    return min(WARMING_CONNECTIONS, max(1, round(connections * WARMING_SHARE)))
 
 
 def idle_mode(asked: Asked) -> str:

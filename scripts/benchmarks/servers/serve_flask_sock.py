@@ -29,9 +29,14 @@ def join(websocket):
         websocket.receive()
 
 
-@sock.route("/ws")
 @sock.route("/appraw")
-def echo(websocket):
+def app_raw_echo(websocket):
+    while True:
+        websocket.send(websocket.receive())
+
+
+@sock.route("/ws")  # one function can't have two of these decorators
+def best_echo(websocket):
     while True:
         websocket.send(websocket.receive())
 
