@@ -195,6 +195,15 @@ def test_accepted_ratios_are_kept_in_a_file(tmp_path: Path, results: Results) ->
     assert ratios == {"echo": 0.25, "size": 0.25}
 
 
+def test_the_guard_takes_the_best_round_of_each() -> None:
+    results = Results(SUITE, SUITE.contenders[:2], SUITE.benchmarks)
+    results.rounds["hub", "echo"] = [Sample(100.0), None, Sample(80.0)]
+    results.rounds["ours", "echo"] = [Sample(20.0), Sample(50.0), Sample(30.0)]
+    results.rounds["hub", "size"] = [Sample(4.0), Sample(5.0)]
+    results.rounds["ours", "size"] = [Sample(9.0), Sample(8.0)]
+    assert guard.find_ratios([results]) == {"echo": 0.5, "size": 2.0}
+
+
 def test_the_accepted_file_of_the_project_can_be_read() -> None:
     accepted = guard.Accepted.read(guard.ACCEPTED)
     assert accepted is None or set(accepted.ratios) == set(cli.QUICK_TESTS)

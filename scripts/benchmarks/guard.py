@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.report import ratio
+from benchmarks.report import samples_of
 from benchmarks.runner import Results
 from benchmarks.suite import Benchmark
 
@@ -40,15 +40,26 @@ class Accepted:
 
 
 def find_ratios(all_results: Sequence[Results]) -> dict[str, float]:
-    """Return the subject's ratio in every row that has one."""
+    """Return the subject's ratio in every row that has one, of the best rounds of both.
+
+    What disturbs a round only ever makes it worse, and a few rounds are too few for a median.
+    """
     found = {}
     for results in all_results:
-        suite = results.suite
         for benchmark in results.benchmarks:
-            share = ratio(results, suite.subject, benchmark.name, suite.yardstick)
-            if share:
-                found[benchmark.name] = round(share, 4)
+            ours = best_round(results, results.suite.subject, benchmark)
+            theirs = best_round(results, results.suite.yardstick, benchmark)
+            if ours and theirs:
+                found[benchmark.name] = round(ours / theirs, 4)
     return found
+
+
+def best_round(results: Results, contender: str, benchmark: Benchmark) -> float | None:
+    """Return the best value, or None if there is none."""
+    samples = samples_of(results, contender, benchmark.name)
+    values = [sample.value for sample in samples if sample]
+    best = min if benchmark.is_lower_better else max
+    return best(values, default=None)
 
 
 def compare(
