@@ -2,10 +2,15 @@
 
     cli           options, the order of things
     suite         what a benchmark, a contender and a sample are
-    relay         the suite over the wire: greenrelay and its peers
+    apps          the suite over the wire as apps have it: greenrelay and its peers
+    best          the same at its best
+    contenders    who they are
+    wire          how a server is measured
+    crowds        the same for waiting, growing crowds, and all coming back
     processes     the suite inside one interpreter: processes and theirs
     runner        alternating rounds
     report        the table, the aims, the warnings
+    guard         ratios that were accepted, and what has fallen since: accepted.json
     environment   the virtual environment of the peers, the compiled load client
     machine       cores, descriptors, memory
     children      starting and ending programs

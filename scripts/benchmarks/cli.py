@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import platform
@@ -13,16 +14,27 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import processes, relay
-from benchmarks.environment import ROOT, EnvironmentBroken, Workbench
+from benchmarks import apps, best, guard, processes
+from benchmarks.environment import ROOT, EnvironmentBroken, Workbench, read_commit
 from benchmarks.machine import Cores, describe_machine, pick_cores, raise_descriptor_limit
-from benchmarks.report import make_record, make_report
-from benchmarks.runner import Results, measure_suite
-from benchmarks.suite import Settings, Suite
+from benchmarks.report import make_markdown, make_record, make_report
+from benchmarks.runner import Results, measure_suites, prepare_suite
+from benchmarks.suite import Benchmark, Settings, Suite
 
-SUITES: tuple[Suite, ...] = (relay.SUITE, processes.SUITE)
-DESCRIPTORS = relay.IDLE_CONNECTIONS + 200  # of one side
-QUICK = Settings(rounds=1, warmup_seconds=0.2, seconds=0.5, settle_seconds=1.0)
+SUITES: tuple[Suite, ...] = (apps.SUITE, best.SUITE, processes.SUITE)
+QUICK_TESTS = ("app", "appraw", "connect", "fanout", "streamfan", "echo32", "echo64k", "memory")
+# Two minutes at most, the last measurement's seconds included. The server's CPU is what it costs,
+# whoever else is there.
+QUICK = Settings(
+    rounds=3,
+    warmup_seconds=0.2,
+    seconds=0.5,
+    settle_seconds=1.0,
+    per_cpu=True,
+    more_tries=0,
+    once=("memory",),
+    limit_seconds=110,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warn_about_machine(bench.cores)
         bench.make_venv()
         for results in all_results:
-            measure_suite(bench, results)
+            prepare_suite(bench, results)
+        measure_suites(bench, all_results)
     except EnvironmentBroken as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
@@ -46,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(file=sys.stderr)  # the line of the measurement that was under way
         code = 130
     print_reports(bench, all_results)
-    if options.json:
-        write_json(options.json, bench, all_results)
+    if options.quick and code == 0:
+        print_guard(options, all_results)
+    write_files(options, bench, all_results)
     return code
 
 
@@ -62,9 +76,18 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Measure greenrelay beside its peers: ratios to the bare hub, side by side.",
         epilog="The peers live in a virtual environment of their own in the cache folder.",
     )
-    tests = [benchmark.name for suite in SUITES for benchmark in suite.benchmarks]
+    rows = [each for suite in SUITES for each in suite.benchmarks if each.measured_with is None]
+    groups = dict.fromkeys(each.group for each in rows if each.group)
+    tests = [*(each.name for each in rows), *groups]
     names = list(dict.fromkeys(each.name for suite in SUITES for each in suite.contenders))
-    parser.add_argument("--quick", action="store_true", help="one short round, for a first look")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="in two minutes: has greenrelay become slower? compares ratios with the accepted ones",
+    )
+    parser.add_argument(
+        "--accept", action="store_true", help=f"with --quick: write {guard.ACCEPTED.name} anew"
+    )
     parser.add_argument(
         "--only",
         type=one_of(names),
@@ -75,6 +98,9 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--tests", type=one_of(tests), metavar="TEST,TEST", help=f"of: {', '.join(tests)}"
     )
     parser.add_argument("--rounds", type=at_least_one, metavar="N", help="default: 3")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the tables as README has them"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to FILE too")
     parser.add_argument("--binary", action="store_true", help="binary messages instead of text")
     parser.add_argument(
@@ -88,7 +114,10 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cache", type=Path, default=ROOT / ".venv-bench", metavar="FOLDER", help="%(default)s"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.accept and (not options.quick or options.only or options.tests):
+        parser.error("--accept goes with --quick, and with all it measures: no --only, no --tests")
+    return options
 
 
 def one_of(known: Sequence[str]) -> Callable[[str], list[str]]:
@@ -122,29 +151,34 @@ def two_cores(text: str) -> Cores:
 
 def make_settings(options: argparse.Namespace) -> Settings:
     settings = QUICK if options.quick else Settings()
+    limit = None if options.only or options.tests else settings.limit_seconds
     return replace(
         settings,
+        limit_seconds=limit,
         rounds=options.rounds or settings.rounds,
         opcode="binary" if options.binary else "text",
-        per_cpu=options.per_cpu,
+        per_cpu=options.per_cpu or settings.per_cpu,
     )
 
 
 def choose(suite: Suite, options: argparse.Namespace) -> Results:
     """Return the empty results of what is asked for; the yardstick is always measured too."""
-    only = options.only or [each.name for each in suite.contenders]
-    tests = options.tests or [each.name for each in suite.benchmarks]
+    names = [each.name for each in suite.contenders]
+    only = options.only or ([suite.subject] if options.quick else names)
+    tests = options.tests or (QUICK_TESTS if options.quick else None)
     return Results(
         suite,
         [each for each in suite.contenders if each.name in only or each.name == suite.yardstick],
-        [each for each in suite.benchmarks if each.name in tests],
+        [each for each in suite.benchmarks if tests is None or is_chosen(each, tests)],
     )
 
 
+def is_chosen(benchmark: Benchmark, tests: Sequence[str]) -> bool:
+    return not {benchmark.name, benchmark.group, benchmark.measured_with}.isdisjoint(tests)
+
+
 def warn_about_machine(cores: Cores) -> None:
-    warning = raise_descriptor_limit(DESCRIPTORS)
-    if warning:
-        print(f"warning: {warning}", file=sys.stderr)
+    raise_descriptor_limit()
     if cores.server == cores.client:
         print("warning: only one core: server and load client share it", file=sys.stderr)
 
@@ -163,9 +197,38 @@ def print_reports(bench: Workbench, all_results: Sequence[Results]) -> None:
         print(make_report(results))
 
 
+def print_guard(options: argparse.Namespace, all_results: Sequence[Results]) -> None:
+    """Say what has fallen; with --accept write what there is now, if it is all there."""
+    ratios = guard.find_ratios(all_results)
+    accepted = guard.Accepted.read(guard.ACCEPTED)
+    benchmarks = [each for results in all_results for each in results.benchmarks]
+    print()
+    for line in guard.compare(accepted, ratios, benchmarks, describe_machine()):
+        print(line)
+    if not options.accept:
+        return
+    if set(ratios) != set(QUICK_TESTS):
+        print("guard: not accepted: some rows were not measured")
+        return
+    now = datetime.date.today().isoformat()
+    guard.Accepted(describe_machine(), read_commit(), now, ratios).write(guard.ACCEPTED)
+    print(f"guard: accepted in {guard.ACCEPTED.name}")
+
+
 def versions(bench: Workbench, results: Results) -> dict[str, str]:
     packages = [name for each in results.contenders for name in each.packages + each.optional]
-    return bench.find_versions(list(dict.fromkeys(packages)))
+    names = [package.partition("[")[0] for package in packages]
+    return bench.find_versions(list(dict.fromkeys(names)))
+
+
+def write_files(
+    options: argparse.Namespace, bench: Workbench, all_results: Sequence[Results]
+) -> None:
+    if options.markdown:
+        tables = ["\n".join(make_markdown(results)) + "\n" for results in all_results]
+        options.markdown.write_text("\n".join(tables))
+    if options.json:
+        write_json(options.json, bench, all_results)
 
 
 def write_json(path: Path, bench: Workbench, all_results: Sequence[Results]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,14 +12,33 @@ import venv
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.machine import Cores
-from benchmarks.suite import Contender, Settings
+from benchmarks.suite import Contender, MeasurementFailed, Settings
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PIP_SECONDS = 900  # building one from source takes its time
 COMPILE = ("-O2", "-Wall", "-Wextra", "-Wno-missing-field-initializers")
+CERTIFICATE = (
+    *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+    *("-nodes", "-days", "3650", "-subj", "/CN=localhost"),
+)
+
+
+class Library(NamedTuple):
+    """What the load client uses if it is there, and does without otherwise."""
+
+    header: str
+    define: str
+    links: tuple[str, ...]
+
+
+LIBRARIES = (
+    Library("openssl/ssl.h", "-DWITH_OPENSSL", ("-lssl", "-lcrypto")),
+    Library("zlib.h", "-DWITH_ZLIB", ("-lz",)),
+)
 
 VERSIONS = """
 import importlib.metadata, json, sys
@@ -92,29 +112,68 @@ class Workbench:
 
     @cached_property
     def load_client(self) -> Path:
-        """The load client, compiled if its sources are new.
+        """The load client, compiled if its sources or the libraries at hand are new.
 
         Raises:
             EnvironmentBroken: There is no C compiler, or it refuses.
         """
-        sources = sorted((HERE / "load").glob("*.[ch]"))
-        content = b"".join(source.read_bytes() for source in sources)
-        program = self.cache / f"load-{hashlib.sha256(content).hexdigest()[:12]}"
-        if program.exists():
-            return program
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
             raise EnvironmentBroken(
                 "the load client needs a C compiler: install gcc (Debian, Ubuntu: apt-get install "
                 "gcc libc6-dev; Fedora: dnf install gcc; Alpine: apk add build-base)"
             )
+        libraries = [each for each in LIBRARIES if has_header(compiler, each.header)]
+        sources = sorted((HERE / "load").glob("*.[ch]"))
+        content = [source.read_bytes() for source in sources]
+        content += [library.define.encode() for library in libraries]
+        program = self.cache / f"load-{hashlib.sha256(b''.join(content)).hexdigest()[:12]}"
+        if program.exists():
+            return program
         unfinished = program.with_suffix(".new")
-        modules = [source for source in sources if source.suffix == ".c"]
-        failure = run_quietly([compiler, *COMPILE, "-o", unfinished, *modules], 120)
+        command: list[str | Path] = [compiler, *COMPILE, "-o", unfinished]
+        command += [library.define for library in libraries]
+        command += [source for source in sources if source.suffix == ".c"]
+        command += [link for library in libraries for link in library.links]
+        failure = run_quietly(command, 120)
         if failure:
             raise EnvironmentBroken(f"the load client does not compile: {failure}")
         unfinished.rename(program)
         return program
+
+    def make_certificate(self) -> tuple[Path, Path]:
+        """Return a certificate and its private key, made if they are not there.
+
+        Raises:
+            MeasurementFailed: there is no openssl to make them.
+        """
+        files = self.cache / "certificate.pem", self.cache / "key.pem"
+        if all(file.exists() for file in files):
+            return files
+        failure = "it is not there"
+        if shutil.which("openssl"):
+            out = ("-out", str(files[0]), "-keyout", str(files[1]))
+            failure = run_quietly((*CERTIFICATE, *out), 60) or ""
+        if failure:
+            raise MeasurementFailed(f"TLS needs the program openssl: {failure}")
+        return files
+
+
+def has_header(compiler: str, header: str) -> bool:
+    """Return whether a library can be compiled against."""
+    command = [compiler, "-E", "-x", "c", "-include", header, os.devnull]
+    return run_quietly(command, 60) is None
+
+
+def read_commit() -> str:
+    """Return the working tree's commit, with a + behind it if there are changes."""
+    git = ["git", "-C", str(ROOT)]
+    try:
+        commit = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], text=True)
+        changes = subprocess.check_output([*git, "status", "--porcelain", "-uno"], text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit.strip() + ("+" if changes else "")
 
 
 def pip_arguments(package: str) -> tuple[str, ...]:

@@ -39,15 +39,29 @@ def read_siblings(core: int) -> set[int]:
     return siblings
 
 
-def raise_descriptor_limit(needed: int) -> str | None:
-    """Raise the soft limit to the hard one; return a warning if even that is too low."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+def raise_descriptor_limit() -> None:
+    """Raise the soft limit to the hard one, for what is started too."""
+    hard = hard_descriptor_limit()
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard == resource.RLIM_INFINITY or hard >= needed:
-        return None
-    return (
-        f"the hard limit of descriptors is {hard}, the idle connections need {needed}: ulimit -Hn"
-    )
+
+
+def hard_descriptor_limit() -> int:
+    """Return how many descriptors one program may have."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY:
+        return hard
+    return int(Path("/proc/sys/fs/nr_open").read_text())
+
+
+def read_listen_limit() -> int:
+    """Return how many connections may wait to be accepted, whatever a program asks for."""
+    return int(Path("/proc/sys/net/core/somaxconn").read_text())
+
+
+def find_worker(pid: int) -> int:
+    """Return the PID of a program's first child; its own if there is none yet."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else pid
 
 
 def read_resident_kb(pid: int) -> float:

@@ -11,7 +11,8 @@ from benchmarks.runner import FOREIGN, Results
 from benchmarks.suite import Aim, Benchmark, Contender, Sample
 
 BUSY = 0.85  # a core above this share is at its end
-COLUMN = 16
+COLUMN = 18
+FIRST_COLUMN = 34
 
 
 def middle(results: Results, contender: str, benchmark: str) -> float | None:
@@ -40,15 +41,20 @@ def make_report(results: Results) -> str:
 
 
 def make_table(results: Results) -> Iterator[str]:
-    yield heading(results.suite.title, [each.title for each in results.benchmarks])
-    yield heading("", [each.unit for each in results.benchmarks])
-    for contender in results.contenders:
-        cells = [make_cell(results, contender, benchmark) for benchmark in results.benchmarks]
-        yield f"{contender.title:22}" + "".join(f"{cell:>{COLUMN}}" for cell in cells)
+    contenders = shown_contenders(results)
+    yield f"{results.suite.title:{FIRST_COLUMN}}" + "".join(
+        f"{contender.name:>{COLUMN - 1}} " for contender in contenders
+    )
+    for benchmark in results.benchmarks:
+        cells = [make_cell(results, contender, benchmark) for contender in contenders]
+        title = f"{benchmark.title}, {benchmark.unit}"
+        yield f"{title:{FIRST_COLUMN}}" + "".join(f"{cell:>{COLUMN}}" for cell in cells)
 
 
-def heading(first: str, titles: list[str]) -> str:
-    return f"{first:22}" + "".join(f"{title:>{COLUMN - 1}} " for title in titles)
+def shown_contenders(results: Results) -> list[Contender]:
+    """Return those that take part in something; the others would be empty columns."""
+    names = {benchmark.name for benchmark in results.benchmarks}
+    return [each for each in results.contenders if each.tests is None or names & {*each.tests}]
 
 
 def make_cell(results: Results, contender: Contender, benchmark: Benchmark) -> str:
@@ -57,11 +63,58 @@ def make_cell(results: Results, contender: Contender, benchmark: Benchmark) -> s
         return "not measured "
     value = middle(results, contender.name, benchmark.name)
     if value is None:
-        is_failed = (contender.name, benchmark.name) in results.failures
-        return "failed " if is_failed else "- "
+        return "failed " if is_failed(results, contender, benchmark) else "- "
     mark = "*" if benchmark.name in contender.marks else " "
     share = ratio(results, contender.name, benchmark.name, results.suite.yardstick)
     return f"{format_value(value)} {'-' if share is None else f'{share:.2f}':>5}{mark}"
+
+
+def is_failed(results: Results, contender: Contender, benchmark: Benchmark) -> bool:
+    measured = benchmark.measured_with or benchmark.name
+    return (contender.name, measured) in results.failures
+
+
+def make_markdown(results: Results) -> Iterator[str]:
+    """Give the table as README has it: without ratios, the subject first, the yardstick last.
+
+    Those with a number in one row only have a line below instead of a column.
+    """
+    suite = results.suite
+    ends = {suite.subject: 0, suite.yardstick: 2}
+    contenders = sorted(shown_contenders(results), key=lambda each: ends.get(each.name, 1))
+    alone = [each for each in contenders if len(measured_rows(results, each)) == 1]
+    columns = [each for each in contenders if each not in alone]
+    yield markdown_row(results, suite.title, [each.title for each in columns], columns)
+    yield "|---|" + "---:|" * len(columns)
+    for benchmark in results.benchmarks:
+        cells = [format_number(results, contender, benchmark) for contender in columns]
+        yield markdown_row(results, f"{benchmark.title}, {benchmark.unit}", cells, columns)
+    for contender in alone:
+        (benchmark,) = measured_rows(results, contender)
+        number = format_number(results, contender, benchmark)
+        yield ""
+        yield f"{contender.title}, {benchmark.title}: {number} {benchmark.unit}."
+
+
+def measured_rows(results: Results, contender: Contender) -> list[Benchmark]:
+    return [b for b in results.benchmarks if middle(results, contender.name, b.name) is not None]
+
+
+def markdown_row(
+    results: Results, first: str, cells: list[str], contenders: list[Contender]
+) -> str:
+    """Return a line of a table, the subject's cell bold."""
+    pairs = zip(cells, contenders, strict=True)
+    bold = [f"**{cell}**" if c.name == results.suite.subject else cell for cell, c in pairs]
+    return f"| {first} | " + " | ".join(bold) + " |"
+
+
+def format_number(results: Results, contender: Contender, benchmark: Benchmark) -> str:
+    """Return a number for Markdown, with a star where it is of something different."""
+    value = middle(results, contender.name, benchmark.name)
+    if value is None:
+        return "–"
+    return format_value(value) + (r" \*" if benchmark.name in contender.marks else "")
 
 
 def format_value(value: float) -> str:
@@ -72,6 +125,8 @@ def make_notes(results: Results) -> Iterator[str]:
     """Explain the second numbers, the stars, the gaps."""
     yardstick = next(c for c in results.suite.contenders if c.name == results.suite.yardstick)
     yield f"Medians of the rounds; the second number of a pair is the ratio to: {yardstick.title}."
+    if yardstick.is_bare:
+        yield f"The {yardstick.title} echoes raw in every row: no JSON, TLS, compression, gunicorn."
     for benchmark in results.benchmarks:
         if benchmark.is_lower_better:
             yield f"{benchmark.title}, {benchmark.unit}: less is better."
@@ -117,6 +172,13 @@ def make_warnings(results: Results) -> Iterator[str]:
             f"warning: other programs took up to {max(disturbed):.0%} of a measured core, in "
             f"{len(disturbed)} of {len(every)} samples; --per-cpu is less moved by that"
         )
+    doubts = {
+        (name, test, sample.doubt)
+        for (name, test), samples in results.rounds.items()
+        for sample in samples
+        if sample and sample.doubt
+    }
+    yield from (f"warning: {name}, {test}: {doubt}" for name, test, doubt in sorted(doubts))
     for benchmark in results.benchmarks:
         held = [
             each.name

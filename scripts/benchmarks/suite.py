@@ -1,4 +1,4 @@
-"""What is measured: contenders in rows, benchmarks in columns, one yardstick per suite."""
+"""What is measured: benchmarks in rows, contenders in columns, one yardstick per suite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class MeasurementFailed(Exception):
 
 @dataclass(frozen=True)
 class Contender:
-    """One row of a table."""
+    """One column of a table."""
 
     name: str
     """What `--only` calls it."""
@@ -30,6 +30,10 @@ class Contender:
     """Names of the benchmarks that it can be measured in; None: all of the suite."""
     marks: dict[str, str] = field(default_factory=dict)
     """Benchmark name → what is different in its number there."""
+    is_bare: bool = False
+    """Over the wire: answers raw in every benchmark, whatever the others have to do there."""
+    gunicorn: tuple[str, ...] = ()
+    """Over the wire: what gunicorn is told to serve it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,12 @@ class Settings:
     opcode: str = "text"
     per_cpu: bool = False
     """Rates per second of the server's CPU time instead of per elapsed second."""
+    more_tries: int = 2
+    """For a quieter sample, when other programs used the cores."""
+    once: tuple[str, ...] = ()
+    """Benchmarks of which one round is enough."""
+    limit_seconds: float | None = None
+    """After so long no further measurement is begun."""
 
 
 @dataclass(frozen=True)
@@ -60,22 +70,30 @@ class Sample:
     server_share: float | None = None
     foreign_share: float = 0.0
     """How much of the window other programs took of one of the two cores."""
+    doubt: str | None = None
+    """What else makes it doubtful."""
+    others: dict[str, float] = field(default_factory=dict)
+    """Name of another benchmark → its value, which came out of the same measurement."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One column of a table.
+    """One row of a table.
 
     `measure` takes the workbench (`environment.Workbench`) and a contender, and returns a
-    sample or raises `MeasurementFailed`.
+    sample or raises `MeasurementFailed`. It is None where another benchmark's sample has this
+    one's value too, among its `others`: `measured_with` names that one.
     """
 
     name: str
     """What `--tests` calls it."""
     title: str
     unit: str
-    measure: Callable[[Any, Contender], Sample]
+    measure: Callable[[Any, Contender], Sample] | None
     is_lower_better: bool = False
+    measured_with: str | None = None
+    group: str | None = None
+    """What `--tests` calls it together with others."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,9 @@
-/* One connection of the load client: a WebSocket (RFC 6455, the client's side) or an event stream. */
+/* One connection of the load client: connect, shake hands, read and write, end. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -13,23 +12,38 @@
 
 #include "load.h"
 
-static const unsigned char MASK[4] = {0x37, 0xfa, 0x21, 0x3d}; /* RFC 6455 §5.7's example */
-static const char KEY[] = "dGhlIHNhbXBsZSBub25jZQ==";          /* and §1.3's, with its answer */
+static const char KEY[] = "dGhlIHNhbXBsZSBub25jZQ=="; /* RFC 6455 §1.3's, with its answer */
 static const char ACCEPT[] = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-static const char UPGRADE_REQUEST[] = /* path, port, key */
+static const char UPGRADE_REQUEST[] = /* path, port, key, further lines */
     "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n";
-static const char STREAM_REQUEST[] = /* the same without the key */
+    "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s\r\n";
+static const char OFFER[] =
+    "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; "
+    "client_no_context_takeover\r\n";
+static const char STREAM_REQUEST[] = /* path, port */
     "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: text/event-stream\r\n\r\n";
 
 enum { LONG_MESSAGE = 4096 }; /* from here on a copy costs more than a call */
 static unsigned char received[256 * 1024];
 
-static void watch(struct connection *connection, int operation, uint32_t events) {
+void watch(struct connection *connection, int operation, uint32_t events) {
     struct epoll_event event = {.events = events, .data.ptr = connection};
     if (epoll_ctl(load.epoll, operation, connection->fd, &event) < 0)
         fail("epoll_ctl: %s", strerror(errno));
+}
+
+/* One source address has ports for some 28,000 connections, fewer while old ones wait. */
+static void choose_source(const struct connection *connection) {
+    struct sockaddr_in source = {.sin_family = AF_INET};
+    int one = 1;
+    uint32_t number = connection->number / PER_ADDRESS;
+    if (!number)
+        return;
+    source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + number);
+    setsockopt(connection->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    if (bind(connection->fd, (struct sockaddr *)&source, sizeof source) < 0)
+        fail("127.0.0.%u: %s", 1 + number, strerror(errno));
 }
 
 void start_connection(struct connection *connection) {
@@ -40,6 +54,7 @@ void start_connection(struct connection *connection) {
     if (connection->fd < 0)
         fail("socket: %s (the descriptor limit?)", strerror(errno));
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    choose_source(connection);
     if (connect(connection->fd, (struct sockaddr *)&server, sizeof server) < 0 && errno != EINPROGRESS)
         fail("connect: %s", strerror(errno));
     connection->state = CONNECTING;
@@ -49,6 +64,8 @@ void start_connection(struct connection *connection) {
 }
 
 void end_connection(struct connection *connection) {
+    if (connection->tls)
+        forget_secret(connection);
     close(connection->fd); /* also takes it out of the epoll */
     if (connection->state >= OPEN)
         load.open--;
@@ -56,7 +73,7 @@ void end_connection(struct connection *connection) {
 }
 
 /* The server has ended it: right if we have asked for that, a failure if not. */
-static void lose_connection(struct connection *connection, const char *why) {
+void lose_connection(struct connection *connection, const char *why) {
     if (connection->state != CLOSING)
         fail("connection %u: %s", connection->number, why);
     end_connection(connection);
@@ -64,32 +81,37 @@ static void lose_connection(struct connection *connection, const char *why) {
         load.plan->on_end(connection);
 }
 
-static void send_request(struct connection *connection) {
-    char request[512];
-    int error = 0;
-    socklen_t size = sizeof error;
-    getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error)
-        fail("connect: %s", strerror(error));
-    int length = snprintf(request, sizeof request, load.plan->is_stream ? STREAM_REQUEST : UPGRADE_REQUEST,
-                          load.path, load.port, KEY);
-    if (send(connection->fd, request, length, MSG_NOSIGNAL) != length)
-        fail("connection %u: the request does not fit its socket", connection->number);
-    connection->state = UPGRADING;
-    watch(connection, EPOLL_CTL_MOD, EPOLLIN);
+static void become_open(struct connection *connection) {
+    connection->state = OPEN;
+    load.open++;
+    if (load.plan->on_open)
+        load.plan->on_open(connection);
+}
+
+static ssize_t send_parts(struct connection *connection) {
+    size_t sent = connection->sent, head = connection->out_bytes;
+    size_t total = head + connection->filler_bytes;
+    struct iovec parts[2] = {
+        {connection->out + (sent < head ? sent : head), sent < head ? head - sent : 0},
+        {load.filler + (sent > head ? sent - head : 0), total - (sent > head ? sent : head)},
+    };
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    if (!connection->tls)
+        return sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+    unsigned char whole[16384]; /* one record of TLS */
+    size_t size = 0;
+    for (int i = 0; i < 2; i++) {
+        size_t room = sizeof whole - size, part = parts[i].iov_len < room ? parts[i].iov_len : room;
+        memcpy(whole + size, parts[i].iov_base, part);
+        size += part;
+    }
+    return secure_send(connection, whole, size);
 }
 
 /* Send what is left of the frame; what does not fit waits until epoll says so. */
-static void flush(struct connection *connection) {
-    size_t total = connection->out_bytes + connection->filler_bytes;
-    while (connection->sent < total) {
-        size_t sent = connection->sent, head = connection->out_bytes;
-        struct iovec parts[2] = {
-            {connection->out + (sent < head ? sent : head), sent < head ? head - sent : 0},
-            {load.filler + (sent > head ? sent - head : 0), total - (sent > head ? sent : head)},
-        };
-        struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-        ssize_t size = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+void flush(struct connection *connection) {
+    while (connection->sent < connection->out_bytes + connection->filler_bytes) {
+        ssize_t size = send_parts(connection);
         if (size < 0 && errno == EAGAIN) {
             watch(connection, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
             return;
@@ -102,153 +124,52 @@ static void flush(struct connection *connection) {
     }
 }
 
-static int is_sending(const struct connection *connection) {
-    return connection->sent < connection->out_bytes + connection->filler_bytes;
-}
-
-/* Begin a masked frame in out and return where its payload goes. */
-static unsigned char *start_frame(struct connection *connection, enum opcode opcode, uint64_t size) {
-    unsigned char *out = connection->out;
-    *out++ = 0x80 | opcode;
-    if (size < 126) {
-        *out++ = 0x80 | size;
-    } else if (size < 65536) {
-        *out++ = 0x80 | 126;
-        *out++ = size >> 8;
-        *out++ = size;
-    } else {
-        *out++ = 0x80 | 127;
-        for (int shift = 56; shift >= 0; shift -= 8)
-            *out++ = size >> shift;
+/* Connected, and secured if that was asked for: what comes next? */
+static void send_request(struct connection *connection) {
+    char *request = (char *)connection->out;
+    watch(connection, EPOLL_CTL_MOD, EPOLLIN);
+    if (connection->kind == POSTER) {
+        become_open(connection);
+        return;
     }
-    memcpy(out, MASK, 4);
-    return out + 4;
-}
-
-static void send_frame(struct connection *connection, unsigned char *end, size_t filler) {
-    connection->out_bytes = end - connection->out;
-    connection->filler_bytes = filler;
-    connection->sent = 0;
+    size_t space = sizeof connection->out;
+    connection->state = UPGRADING;
+    connection->filler_bytes = connection->sent = 0;
+    if (connection->kind == STREAM)
+        connection->out_bytes = snprintf(request, space, STREAM_REQUEST, load.path, load.port);
+    else
+        connection->out_bytes = snprintf(request, space, UPGRADE_REQUEST, load.path, load.port, KEY,
+                                         load.deflate ? OFFER : "");
     flush(connection);
 }
 
-static void send_control(struct connection *connection, enum opcode opcode,
-                         const unsigned char *payload, size_t size) {
-    unsigned char *out = start_frame(connection, opcode, size);
-    for (size_t i = 0; i < size; i++)
-        *out++ = payload[i] ^ MASK[i % 4];
-    send_frame(connection, out, 0);
+static void check_connected(struct connection *connection) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error)
+        fail("connect: %s", strerror(error));
 }
 
-static void write_tag(unsigned char *tag, uint32_t message, uint32_t sender) {
-    static const char digits[] = "0123456789abcdef";
-    for (int i = 0; i < 8; i++) {
-        tag[i] = digits[message >> (28 - 4 * i) & 15];
-        tag[8 + i] = digits[sender >> (28 - 4 * i) & 15];
-    }
-}
-
-void make_filler(void) {
-    load.filler = malloc(load.size);
-    for (int i = 0; i < load.size; i++)
-        load.filler[i] = 'x' ^ MASK[(TAG_BYTES + i) % 4];
-}
-
-void send_message(struct connection *connection) {
-    unsigned char *out = start_frame(connection, load.binary ? BINARY : TEXT, load.size);
-    write_tag(out, ++connection->messages, connection->number);
-    for (int i = 0; i < TAG_BYTES; i++)
-        out[i] ^= MASK[i % 4];
-    send_frame(connection, out + TAG_BYTES, load.size - TAG_BYTES);
-}
-
-void send_close(struct connection *connection) {
-    connection->state = CLOSING;
-    send_control(connection, CLOSE, (const unsigned char *)"\x03\xe8", 2); /* 1000 */
-}
-
-/* How long the head of the incoming frame is, as far as its bytes so far tell. */
-static size_t head_size(const struct connection *connection) {
-    static const size_t longer[2] = {4, 10};
-    if (connection->in_bytes < 2 || (connection->in[1] & 127) < 126)
-        return 2;
-    return longer[(connection->in[1] & 127) - 126];
-}
-
-static uint64_t payload_size(const struct connection *connection) {
-    const unsigned char *in = connection->in;
-    uint64_t size = 0;
-    if (in[1] < 126)
-        return in[1];
-    for (size_t i = 2; i < head_size(connection); i++)
-        size = size << 8 | in[i];
-    return size;
-}
-
-/* Is the message just received the one with this number, from this connection? */
-int is_answer(const struct connection *connection, uint32_t message, uint32_t sender) {
-    unsigned char tag[TAG_BYTES];
-    write_tag(tag, message, sender);
-    return connection->message_bytes == (uint64_t)load.size &&
-           !memcmp(connection->in + head_size(connection), tag, TAG_BYTES);
-}
-
-static void end_frame(struct connection *connection) {
-    unsigned char *in = connection->in;
-    uint64_t size = payload_size(connection);
-    switch (in[0] & 15) {
-    case TEXT:
-    case BINARY:
-    case CONTINUATION: /* of the servers here none sends fragments; is_answer would refuse them */
-        connection->message_bytes = size;
-        if (load.plan->on_message)
-            load.plan->on_message(connection);
-        return;
-    case PING: /* in the middle of a message of ours no answer: it counts as a sign of life itself */
-        if (!is_sending(connection))
-            send_control(connection, PONG, in + head_size(connection), size);
-        return;
-    case CLOSE:
-        lose_connection(connection, "the server sent a close frame");
-        return;
-    }
-}
-
-/* Take frames apart: gather each head and the tag behind it, skip the rest. */
-static void feed(struct connection *connection, const unsigned char *data, size_t size) {
-    while (size && connection->state >= OPEN) {
-        size_t skip = connection->unread < size ? connection->unread : size;
-        if (!skip) {
-            connection->in[connection->in_bytes++] = *data++;
-            size--;
-            if (connection->in_bytes < head_size(connection))
-                continue;
-            if (connection->in[1] & 0x80)
-                fail("connection %u: the server masks its frames", connection->number);
-            size_t keep = connection->in[0] & 8 ? MAX_CONTROL_BYTES : TAG_BYTES;
-            uint64_t payload = payload_size(connection);
-            size_t wanted = head_size(connection) + (payload < keep ? payload : keep);
-            if (connection->in_bytes < wanted)
-                continue;
-            connection->unread = payload - (wanted - head_size(connection));
-        }
-        connection->unread -= skip;
-        data += skip;
-        size -= skip;
-        if (!connection->unread) {
-            end_frame(connection);
-            connection->in_bytes = 0;
-        }
-    }
-}
-
-static int is_as_asked(const char *response) {
-    if (load.plan->is_stream)
+static int is_as_asked(const struct connection *connection) {
+    const char *response = (const char *)connection->in;
+    if (connection->kind == STREAM)
         return !strncmp(response, "HTTP/1.1 200 ", 13) && strstr(response, "text/event-stream");
+    if (connection->kind == POSTER)
+        return !strncmp(response, "HTTP/1.1 204 ", 13);
+    if (load.deflate && !strstr(response, "server_no_context_takeover"))
+        fail("connection %u: the server does not compress as asked", connection->number);
     return !strncmp(response, "HTTP/1.1 101 ", 13) && strstr(response, ACCEPT);
 }
 
-/* Gather the response; it has to be a 101 with the right answer to our key, or a stream's 200. */
+static void feed(struct connection *connection, const unsigned char *data, size_t size) {
+    if (connection->kind == WEBSOCKET)
+        feed_frames(connection, data, size);
+    else if (load.plan->on_message) /* otherwise nobody looks at what an event stream says */
+        feed_events(connection, data, size);
+}
+
+/* Collect the server's 101, a stream's 200, or a poster's 204. */
 static void feed_response(struct connection *connection, const unsigned char *data, size_t size) {
     if (connection->in_bytes + size >= sizeof connection->in)
         fail("connection %u: the response's head is too long", connection->number);
@@ -258,39 +179,53 @@ static void feed_response(struct connection *connection, const unsigned char *da
     char *end = strstr((char *)connection->in, "\r\n\r\n");
     if (!end)
         return;
-    if (!is_as_asked((char *)connection->in))
-        fail("connection %u: refused: %.60s", connection->number, connection->in);
+    if (!is_as_asked(connection))
+        fail("connection %u: refused: %.*s", connection->number,
+             (int)strcspn((char *)connection->in, "\r\n"), connection->in);
     size_t early = connection->in_bytes - (end + 4 - (char *)connection->in);
     connection->in_bytes = 0;
-    connection->state = OPEN;
-    load.open++;
-    if (load.plan->on_open)
-        load.plan->on_open(connection);
-    if (!load.plan->is_stream)
-        feed(connection, data + size - early, early);
+    if (connection->kind == POSTER) {
+        load.plan->on_message(connection);
+        return;
+    }
+    become_open(connection);
+    feed(connection, data + size - early, early);
 }
 
-/* Of a long message only the head and the tag are read; the rest is thrown away in
+/* Of a long message only what is looked at is copied; the rest is thrown away in
    the kernel: MSG_TRUNC copies nothing (tcp(7)). */
-static void read_some(struct connection *connection) {
+static ssize_t read_some(struct connection *connection) {
+    if (connection->tls)
+        return secure_recv(connection, received, sizeof received);
     int is_skipping = connection->unread >= LONG_MESSAGE;
-    size_t size = load.size >= LONG_MESSAGE ? 10 + TAG_BYTES : sizeof received;
+    size_t size = load.size >= LONG_MESSAGE ? 10 + MAX_JSON_BEFORE_TAG + TAG_BYTES : sizeof received;
     if (is_skipping)
         size = connection->unread;
-    ssize_t got = recv(connection->fd, received, size, is_skipping ? MSG_TRUNC : 0);
+    return recv(connection->fd, received, size, is_skipping ? MSG_TRUNC : 0);
+}
+
+/* Return whether there may be more: decrypted bytes are none that epoll knows of. */
+static int take_some(struct connection *connection) {
+    ssize_t got = read_some(connection);
     if (got < 0 && errno == EAGAIN)
-        return;
+        return 0;
     if (got <= 0)
         lose_connection(connection, got < 0 ? strerror(errno) : "the server closed it");
-    else if (connection->state == UPGRADING)
+    else if (connection->state == UPGRADING || connection->kind == POSTER)
         feed_response(connection, received, got);
-    else if (!load.plan->is_stream) /* nobody looks at what an event stream says */
+    else
         feed(connection, received, got);
+    return connection->tls != NULL;
 }
 
 void handle_events(struct connection *connection, uint32_t events) {
     if (connection->state == CONNECTING) {
-        send_request(connection);
+        check_connected(connection);
+        connection->state = SECURING;
+    }
+    if (connection->state == SECURING) {
+        if (!load.tls || secure(connection))
+            send_request(connection);
         return;
     }
     if (events & EPOLLOUT) { /* what there is to read is reported again */
@@ -298,5 +233,6 @@ void handle_events(struct connection *connection, uint32_t events) {
         flush(connection);
         return;
     }
-    read_some(connection);
+    while (take_some(connection))
+        ;
 }

@@ -20,6 +20,7 @@
 struct load load = {
     .path = "/ws", .connections = 100, .size = 32, .warmup = 0.5, .seconds = 2,
     .deadline = 60, .most = 10 * 1000 * 1000, .server_core = -1, .client_core = -1,
+    .opening = 64, .flight = 100, .rate = 10 * 1000,
 };
 
 void fail(const char *format, ...) {
@@ -49,7 +50,8 @@ void poll_events(int milliseconds) {
     if (ready < 0 && errno != EINTR)
         fail("epoll_wait: %s", strerror(errno));
     for (int i = 0; i < ready; i++)
-        handle_events(events[i].data.ptr, events[i].events);
+        if (events[i].data.ptr) /* otherwise it is a mode's own timer */
+            handle_events(events[i].data.ptr, events[i].events);
     if (now() > load.ends_at)
         fail("deadline of %.0f s: %d of %d connections open, %ld answers", load.deadline, load.open,
              load.connections, load.count);
@@ -96,17 +98,28 @@ static struct reading take_reading(void) {
     return reading;
 }
 
-/* Warm up, measure, print. The window ends at its time or at its count, whichever is first. */
-void measure_window(void) {
-    run_until(now() + load.warmup, load.most);
-    struct reading start = take_reading();
-    run_until(start.at + load.seconds, load.most);
+static struct reading start;
+
+void start_window(void) {
+    start = take_reading();
+}
+
+void end_window(void) {
     struct reading end = take_reading();
     printf("{\"count\": %ld, \"seconds\": %.6f, \"client_cpu\": %.6f, \"server_cpu\": %.6f, "
-           "\"client_busy\": %.2f, \"server_busy\": %.2f}\n",
+           "\"client_busy\": %.2f, \"server_busy\": %.2f",
            end.count - start.count, end.at - start.at, end.client_cpu - start.client_cpu,
            end.server_cpu - start.server_cpu, end.client_busy - start.client_busy,
            end.server_busy - start.server_busy);
+}
+
+/* Warm up, measure, print. The window ends at its time or at its count, whichever is first. */
+void measure_window(void) {
+    run_until(now() + load.warmup, load.most);
+    start_window();
+    run_until(start.at + load.seconds, load.most);
+    end_window();
+    printf("}\n");
 }
 
 static void read_option(const char *option) {
@@ -120,6 +133,9 @@ static void read_option(const char *option) {
         {"mode", .text = &load.mode}, {"path", .text = &load.path},
         {"port", .number = &load.port}, {"connections", .number = &load.connections},
         {"size", .number = &load.size}, {"binary", .number = &load.binary},
+        {"json", .number = &load.json}, {"tls", .number = &load.tls},
+        {"deflate", .number = &load.deflate}, {"opening", .number = &load.opening},
+        {"flight", .number = &load.flight}, {"rate", .seconds = &load.rate},
         {"server_pid", .number = &load.server_pid}, {"server_core", .number = &load.server_core},
         {"client_core", .number = &load.client_core}, {"most", .count = &load.most},
         {"warmup", .seconds = &load.warmup}, {"seconds", .seconds = &load.seconds},
@@ -145,12 +161,12 @@ int main(int argc, char **argv) {
     for (load.plan = modes; load.plan->name && (!load.mode || strcmp(load.plan->name, load.mode));)
         load.plan++;
     if (!load.plan->name || load.port <= 0 || load.connections <= 0 || load.size < TAG_BYTES)
-        fail("needs a mode (echo, fanout, idle, streams, connect), port, connections, and a size from %d", TAG_BYTES);
+        fail("needs a mode (see modes.c), port, connections, and a size from %d", TAG_BYTES);
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
     load.ends_at = now() + load.deadline;
     load.table = calloc(load.connections, sizeof *load.table);
     for (int i = 0; i < load.connections; i++)
-        load.table[i].number = i;
+        load.table[i].number = i, load.table[i].kind = load.plan->kind;
     make_filler();
     load.plan->run();
     return 0;

@@ -4,13 +4,18 @@
 
 #include "load.h"
 
-static void open_all(void) {
+void open_all(void) {
     int started = 0;
     while (load.open < load.connections) {
-        while (started < load.connections && started - load.open < MAX_OPENING)
+        while (started < load.connections && started - load.open < load.opening)
             start_connection(&load.table[started++]);
         poll_events(100);
     }
+}
+
+int is_input_open(void) {
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    return poll(&input, 1, 0) == 0;
 }
 
 /* echo: every connection has one message under way, all the time. */
@@ -54,11 +59,6 @@ static void run_fanout(void) {
 /* idle, streams: open them, say so, hold them until standard input ends, close them properly;
    of an event stream that is closing the socket. */
 
-static int is_input_open(void) {
-    struct pollfd input = {.fd = 0, .events = POLLIN};
-    return poll(&input, 1, 0) == 0;
-}
-
 static void run_idle(void) {
     open_all();
     printf("{\"open\": %d}\n", load.open);
@@ -66,7 +66,7 @@ static void run_idle(void) {
     while (is_input_open())
         poll_events(50);
     for (int i = 0; i < load.connections; i++)
-        (load.plan->is_stream ? end_connection : send_close)(&load.table[i]);
+        (load.plan->kind == STREAM ? end_connection : send_close)(&load.table[i]);
     while (load.open)
         poll_events(50);
 }
@@ -88,7 +88,11 @@ const struct mode modes[] = {
     {.name = "echo", .on_message = echo_message, .run = run_echo},
     {.name = "fanout", .on_message = fanout_message, .run = run_fanout},
     {.name = "idle", .run = run_idle},
-    {.name = "streams", .is_stream = 1, .run = run_idle},
+    {.name = "streams", .kind = STREAM, .run = run_idle},
     {.name = "connect", .on_open = connect_open, .on_end = start_connection, .run = run_connect},
+    {.name = "rotate", .on_message = rotate_message, .run = run_rotate},
+    {.name = "latency", .on_message = latency_message, .run = run_latency},
+    {.name = "storm", .on_message = storm_message, .run = run_storm},
+    {.name = "streamfan", .kind = STREAM, .on_message = streamfan_message, .run = run_streamfan},
     {.name = NULL},
 };

@@ -6,26 +6,38 @@ from gevent import monkey
 
 monkey.patch_all()
 
-from flask import Flask, Response
+from common import make_event, read_options, serve_wsgi
+from flask import Flask, Response, request
 from gevent.pywsgi import WSGIServer
 from gevent.queue import Queue
 
 app = Flask(__name__)
+queues = set()
 
 
 @app.get("/events")
+@app.get("/idle", endpoint="idle")
 def events():
     return Response(stream(Queue()), mimetype="text/event-stream")
 
 
 def stream(messages):
     yield ": the head goes out with the first bytes\n\n"
-    while True:
-        yield messages.get()
+    queues.add(messages)
+    try:
+        while True:
+            yield messages.get()
+    finally:
+        queues.discard(messages)
+
+
+@app.post("/publish")
+def publish():
+    event = make_event(request.get_data(as_text=True))
+    for messages in queues:
+        messages.put(event)
+    return "", 204
 
 
 if __name__ == "__main__":
-    server = WSGIServer(("127.0.0.1", 0), app, log=None)
-    server.start()
-    print("port", server.server_port, flush=True)
-    server.serve_forever()
+    serve_wsgi(app, WSGIServer, read_options())

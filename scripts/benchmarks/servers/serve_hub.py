@@ -2,7 +2,8 @@
 
 Watcher callbacks that receive, unmask, frame and send; no greenlet per connection, no
 limits, no checks beyond what telling the frames apart needs. It is what a relay on this
-hub could reach if a relay cost nothing.
+hub could reach if a relay cost nothing. So it answers raw on every path, whatever those
+beside it have to do there.
 """
 
 import base64
@@ -10,14 +11,16 @@ import hashlib
 import socket
 import struct
 
+from common import BACKLOG, say_port
 from gevent import get_hub
 from websockets.speedups import apply_mask
 
 RECEIVE_BYTES = 96 * 1024  # a 64 KB message in one go; from 128 KB on malloc would map pages anew
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CLOSE = 8
+FINAL_TEXT = 0x81
 loop = get_hub().loop
-fan_clients = set()
+fan_clients, stream_clients = set(), set()
 
 
 class Client:
@@ -53,20 +56,37 @@ class Client:
         if b"\r\n\r\n" not in data:
             self.received = data
             return
-        if data.startswith(b"GET /events "):
+        if data.startswith(b"POST "):
+            self.publish(data)
+            return
+        if data.startswith((b"GET /events ", b"GET /idle ")):
             self.received = b""
+            stream_clients.add(self)
             self.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
             return
         key = data.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
         accept = base64.b64encode(hashlib.sha1(key + GUID).digest())
         self.is_open = True
-        self.is_fan = data.startswith(b"GET /fan ")
+        self.is_fan = data.startswith((b"GET /fan ", b"GET /room "))
         if self.is_fan:
             fan_clients.add(self)
         self.send(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
         )
+        if data.startswith(b"GET /join "):
+            self.send(make_frame(FINAL_TEXT, b"welcome"))
+
+    def publish(self, data):
+        head, _, body = data.partition(b"\r\n\r\n")
+        if len(body) < int(head.rpartition(b"Content-Length: ")[2].partition(b"\r\n")[0]):
+            self.received = data
+            return
+        self.received = b""
+        event = b"data: " + body + b"\n\n"
+        for client in stream_clients:
+            client.send(event)
+        self.send(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     def take_frames(self, data):
         while len(data) >= 6:
@@ -118,6 +138,7 @@ class Client:
 
     def close(self):
         fan_clients.discard(self)
+        stream_clients.discard(self)
         for watcher in (self.reader, self.writer):
             if watcher is not None:
                 watcher.stop()
@@ -136,7 +157,7 @@ def make_frame(first_byte, payload):
 
 
 def main():
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
     listener.setblocking(False)
     accepting = loop.io(listener.fileno(), 1)
 
@@ -147,7 +168,7 @@ def main():
             return
 
     accepting.start(on_connection)
-    print("port", listener.getsockname()[1], flush=True)
+    say_port(listener.getsockname()[1])
     get_hub().join()
 
 
