@@ -114,10 +114,7 @@ class Process:
         """The node it lives on; set by the node."""
         self.starter: PID | None = None
         """Who has spawned it with a link, and has not unlinked it since; set by the node."""
-        mailbox.owner = self.greenlet
-        if turn is not None:
-            mailbox.turn = turn
-            mailbox.refresh()
+        mailbox.belong_to(self, turn)
 
     def __repr__(self) -> str:
         return f"<Process {self.pid} {getattr(self._function, '__qualname__', self._function)}>"
@@ -143,12 +140,7 @@ class Process:
 
     def cancel(self, sender: PID | None = None, reason: str | None = None) -> None:
         """Ask it to end: a `Cancel` if it takes events, else its inbox closes."""
-        news = Cancel(sender, reason, time.time())
-        if self.mailbox.has_events:
-            self.mailbox.put_event(news)
-        else:
-            self.mailbox.cancellation = news
-            self.mailbox.close()
+        self.mailbox.cancel(Cancel(sender, reason, time.time()))
 
     def kill(self, reason: str = KILLED) -> None:
         """Force it to end soon, with the reason of the first kill; it takes no more messages.

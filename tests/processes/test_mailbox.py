@@ -1,6 +1,7 @@
 """Channels and mailboxes: order, waking, closing, marks, turns (§2.2, §2.5, §8)."""
 
 import time
+from types import SimpleNamespace
 
 import gevent
 import greenlet
@@ -21,8 +22,8 @@ def mailbox():
     return own(Mailbox(max_messages=4))
 
 
-def own(mailbox):
-    mailbox.owner = greenlet.getcurrent()
+def own(mailbox, turn=None):
+    mailbox.belong_to(SimpleNamespace(greenlet=greenlet.getcurrent()), turn)
     return mailbox
 
 
@@ -112,7 +113,7 @@ def test_late_wake_up_disturbs_no_other_wait(mailbox):
 )
 def test_only_the_owner_takes(mailbox, take):
     fill(mailbox, "a")
-    mailbox.owner = None
+    mailbox.belong_to(SimpleNamespace(greenlet=None))
     with pytest.raises(NotAProcess, match=r"only the process that owns .* process.inbox\(\)"):
         take(mailbox)
     assert len(mailbox) == 1
@@ -275,8 +276,7 @@ def test_events_stay_open_when_the_inbox_closes(mailbox):
 
 def test_cancel_that_came_too_early_is_an_event(mailbox):
     """§2.5: the process was about to ask for its events."""
-    mailbox.cancellation = Cancel(None, "why", at=0.0)
-    mailbox.close()
+    mailbox.cancel(Cancel(None, "why", at=0.0))
     assert mailbox.open_events().receive(timeout=0).reason == "why"
     assert mailbox.open_events().receive(timeout=0) is None
 
@@ -284,8 +284,7 @@ def test_cancel_that_came_too_early_is_an_event(mailbox):
 def test_inbox_is_open_again_for_who_decides_on_its_cancel(mailbox):
     """§2.5"""
     channel = mailbox.listen("a")
-    mailbox.cancellation = Cancel(None, None, at=0.0)
-    mailbox.close()
+    mailbox.cancel(Cancel(None, None, at=0.0))
     mailbox.open_events()
     assert fill(mailbox, "ab") == [True, True]
     assert (drain(channel), drain(mailbox.inbox)) == (["a"], ["b"])
@@ -293,8 +292,7 @@ def test_inbox_is_open_again_for_who_decides_on_its_cancel(mailbox):
 
 def test_cancel_that_was_noticed_is_no_event(mailbox):
     """§2.5: its loop has ended, which is how it was told."""
-    mailbox.cancellation = Cancel(None, "why", at=0.0)
-    mailbox.close()
+    mailbox.cancel(Cancel(None, "why", at=0.0))
     assert list(mailbox.inbox) == []
     assert mailbox.open_events().receive(timeout=0) is None
     assert mailbox.is_closed
@@ -388,7 +386,7 @@ def test_client_that_is_told_may_hold_back_at_once_again(mailbox):
     """§8: told all at once, the first may have filled the mailbox."""
     told = []
     mailbox.on_drained("x", lambda: (told.append("x"), mailbox.on_drained("x", told.clear)))
-    mailbox.on_wait()
+    assert mailbox.inbox.receive(timeout=0.01) is None
     assert told == ["x"]
 
 
@@ -435,7 +433,7 @@ def test_drained_mailbox_is_quick_again(mailbox):
     fill(mailbox, "aaaa")
     mailbox.on_drained("x", lambda: None)
     drain(mailbox.inbox)
-    assert mailbox.is_plain
+    assert mailbox._may_pop
 
 
 # -- turns (§2.7) ------------------------------------------------------------------------
@@ -446,8 +444,7 @@ class Turns:
 
     def __init__(self, mailbox):
         self.notes = []
-        mailbox.turn = self
-        mailbox.refresh()
+        own(mailbox, self)
 
     def enter(self):
         self.notes.append("enter")
