@@ -22,6 +22,9 @@ from greenrelay.processes.marks import Marks
 WAKE_UP: Final = object()
 """Stands in the queue for nothing: it has the owner look at what has changed elsewhere."""
 
+_NOTHING: Final[deque[Any]] = deque(maxlen=0)
+"""What has arrived as long as there is no queue; it stays empty, and so all may share it."""
+
 
 class Arrivals(Receiver):
     """A queue, sorted by its owner.
@@ -34,8 +37,8 @@ class Arrivals(Receiver):
         "_arrived",
         "_events",
         "_inbox",
-        "_is_waiting",
         "_listeners",
+        "_may_append",
         "_may_pop",
         "_other_count",
         "_queue",
@@ -46,12 +49,12 @@ class Arrivals(Receiver):
 
     def __init__(self, marks: Marks) -> None:
         self.marks = marks
-        self._arrived: deque[Any] = deque()
-        """What is in the queue; whoever takes that, or adds while nobody waits, needs no more."""
         self._queue: UnboundQueue[Any] | None = None
-        """Made for the first wait, which most short processes end without."""
-        self._is_waiting = False
-        """Whether the owner waits in the queue, so that adding has to wake it."""
+        """Made when something comes or is waited for: short processes do without."""
+        self._arrived = _NOTHING
+        """The queue's own deque: who takes what is there, or may append, needs no more."""
+        self._may_append = False
+        """Whether adding is nothing but appending: there is nobody to wake."""
         self._inbox: Channel[Message] | None = None
         self._events: Channel[Event] | None = None
         self._listeners: dict[str, Channel[Message]] | None = None
@@ -127,21 +130,36 @@ class Arrivals(Receiver):
 
     # -- the queue -------------------------------------------------------------
 
-    def make_queue(self) -> UnboundQueue[Any]:
-        """Have what arrives from now on wait in a queue; nothing is there yet."""
-        # A Queue that keeps no list of those who wait to put: nobody ever does, 0.9 KB a process.
-        self._queue = UnboundQueue()
-        self._arrived = self._queue.queue
+    @property
+    def queue(self) -> UnboundQueue[Any]:
+        """Where everything waits in order of arrival."""
+        if self._queue is None:
+            # A Queue that keeps no list of those who wait to put: nobody ever does, and it is
+            # 0.9 KB a process.
+            self._queue = UnboundQueue()
+            self._arrived = self._queue.queue
+            self._may_append = True
         return self._queue
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the owner waits in the queue, and nothing has come."""
+        return self._queue is not None and not self._may_append
+
+    def add(self, item: object) -> None:
+        """Add to the queue, and wake the owner if it waits there."""
+        queue = self.queue
+        if self._may_append:
+            self._arrived.append(item)
+        else:
+            queue.put_nowait(item)
+            self._may_append = True  # once is enough
 
     def add_other(self, item: object) -> None:
         """Add what is no message: an event, or a wake-up."""
         self._other_count += 1
         self._may_pop = False
-        if self._is_waiting and self._queue is not None:
-            self._queue.put_nowait(item)
-        else:
-            self._arrived.append(item)
+        self.add(item)
 
     # -- sorting ---------------------------------------------------------------
 

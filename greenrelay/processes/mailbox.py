@@ -43,17 +43,16 @@ class Mailbox(SelectiveReceive):
         """Queue a message; `False`: the mailbox is closed and the message is dropped."""
         if self.is_closed:
             return False
-        arrived = self._arrived
-        if self._is_waiting:
-            self._queue.put_nowait(message)  # type: ignore[union-attr]  # it waits there
+        if self._may_append:
+            self._arrived.append(message)
         else:
-            arrived.append(message)
+            self.add(message)
         if message.size:
             marks = self.marks
             marks.bytes += message.size
             if marks.bytes >= marks.max_bytes:
                 self._fill()
-        if len(arrived) >= self._room:
+        if len(self._arrived) >= self._room:
             self._fill()
         return True
 

@@ -117,7 +117,7 @@ class SelectiveReceive(Arrivals):
                     self._give_way()
             elif timeout is None:
                 self._await_item(None)
-                arrived = self._arrived  # the first wait makes it anew
+                arrived = self._arrived  # the first item makes it anew
             if arrived and self._may_pop:  # nothing else has come meanwhile
                 message = arrived.popleft()
                 if message.size:
@@ -190,7 +190,7 @@ class SelectiveReceive(Arrivals):
             if taken is None:
                 return
             yield taken[1]
-            arrived = self._arrived  # the first wait makes it anew
+            arrived = self._arrived  # the first item makes it anew
 
     def check_owner(self) -> None:
         """Raise `NotAProcess` unless the caller is the owner."""
@@ -265,15 +265,13 @@ class SelectiveReceive(Arrivals):
         Raises:
             Empty: nothing has, in `timeout` seconds.
         """
-        queue = self._queue
-        if queue is None:
-            queue = self.make_queue()
-        self._is_waiting = True
+        queue = self._queue or self.queue
+        self._may_append = False
         try:
             # Not get(): an exception thrown in from now on finds the item in its place.
             queue.peek(True, timeout)
         finally:
-            self._is_waiting = False
+            self._may_append = True
         self._began_at = self._looked_at = self._rotation.begin()
         self._share = FAIR_SHARE
 
@@ -296,7 +294,7 @@ class SelectiveReceive(Arrivals):
         """Take no more messages: the channels but the events' give what they have, then end."""
         self.is_closed = True
         self._may_pop = False
-        if self._is_waiting:
+        if self.is_waiting:
             self.add_other(WAKE_UP)
 
     def kill(self, exception: BaseException) -> None:
