@@ -18,7 +18,7 @@ from gevent.event import AsyncResult
 from greenrelay.connect import ConnectError, connect
 from greenrelay.doctor import examine
 from greenrelay.errors import ConfigurationError
-from greenrelay.processes.current import pin_node
+from greenrelay.processes.interpreter import this_interpreter
 from greenrelay.serving import reloading
 from greenrelay.serving.drain import drain
 from greenrelay.serving.server import RelayServer
@@ -150,7 +150,7 @@ def _check(options: Options) -> None:
         fail("--keyfile needs --certfile")
     if options.node is not None:
         try:
-            pin_node(options.node)
+            this_interpreter().pin_node(options.node)
         except ValueError as error:
             fail(f"--node {options.node}: {error}")
 

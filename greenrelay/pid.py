@@ -9,7 +9,7 @@ randomness comes in through an argument.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import functools
 import re
 
@@ -23,6 +23,7 @@ MAX_PID_CHARS = 300
 
 # Half a surrogate pair is in no encoding: a PID with one could be neither sent nor logged.
 _PART = re.compile(r"[^@/\s\x00-\x1f\x7f\ud800-\udfff]+")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _ID = re.compile(r"[A-Za-z0-9_-]{16,}")
 
 
@@ -54,12 +55,13 @@ class PID(str):
             InvalidPID: host or node has a character that would make it ambiguous, or too
                 many; or an id of so few bytes could be guessed.
         """
-        _check_part("host", host)
-        _check_part("node", node)
+        prefix = _make_prefix(host, node)
         if len(random) < ID_BYTES:
             raise InvalidPID(f"an id takes {ID_BYTES} random bytes or more, got {len(random)}")
-        text = f"{host}@{node}/{base64.urlsafe_b64encode(random).rstrip(b'=').decode()}"
-        _check_size(text)
+        identity = binascii.b2a_base64(random, newline=False).translate(_URL_SAFE, b"=")
+        text = prefix + identity.decode()
+        if len(text) > MAX_PID_CHARS:
+            _check_size(text)
         return cls(text)
 
     @classmethod
@@ -102,6 +104,13 @@ def _check_size(text: str) -> None:
 
 
 @functools.lru_cache(maxsize=64)  # a node makes PIDs of few hosts, and all with its own name
+def _make_prefix(host: str, node: str) -> str:
+    _check_part("host", host)
+    _check_part("node", node)
+    return f"{host}@{node}/"
+
+
+@functools.lru_cache(maxsize=64)  # most PIDs that are parsed are of few nodes, too
 def _check_part(part: str, text: str) -> None:
     if not _PART.fullmatch(text):
         raise InvalidPID(

@@ -26,7 +26,9 @@ from greenrelay.errors import (
 )
 from greenrelay.message import Cancel, Exit, LinkDown, Message, MonitorRef
 from greenrelay.processes.channel import Channel
-from greenrelay.processes.current import current_node, default_node, on_node
+from greenrelay.processes.children import Child
+from greenrelay.processes.current import current_node, on_node
+from greenrelay.processes.interpreter import default_node
 from greenrelay.processes.messaging import (
     broadcast,
     call,
@@ -40,7 +42,7 @@ from greenrelay.processes.messaging import (
 )
 from greenrelay.processes.naming import Group, group, registry
 from greenrelay.processes.spawning import cancel, exit, info, is_alive, pid, spawn, terminate
-from greenrelay.processes.supervisor import Child, Supervisor
+from greenrelay.processes.supervisor import Supervisor
 from greenrelay.processes.timers import Timer
 from greenrelay.processes.watching import link, monitor, trap_links, unlink, unmonitor
 

@@ -1,25 +1,18 @@
 """Mailboxes that a test itself takes from, and what it puts into them."""
 
-from types import SimpleNamespace
-
 import gevent
 import greenlet
 
 from greenrelay.message import Exit, Message
 from greenrelay.pid import PID
+from greenrelay.processes.mailbox import Mailbox
 
 SOMEBODY = PID("proc@test/0123456789abcdef")
 
 
-def own(mailbox, turn=None):
-    """Make the calling greenlet the one that takes from it."""
-    return own_by(greenlet.getcurrent(), mailbox, turn)
-
-
-def own_by(owner, mailbox, turn=None):
-    """Make a greenlet the one that takes from it."""
-    mailbox.belong_to(SimpleNamespace(greenlet=owner), turn)
-    return mailbox
+def own_mailbox(**options):
+    """Return a mailbox that the caller may take from; the options are `Mailbox`'s."""
+    return Mailbox(owner=greenlet.getcurrent(), **options)
 
 
 def fill(mailbox, topics):

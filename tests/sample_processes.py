@@ -36,6 +36,12 @@ def idle():
         pass
 
 
+def receive_forever():
+    """Wait again and again, a little each time."""
+    while True:
+        process.inbox().receive(timeout=0.01)
+
+
 def sleep():
     """Wait where no mailbox is."""
     gevent.sleep(60)

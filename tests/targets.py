@@ -1,8 +1,5 @@
 """A target for connections that keeps what it gets, and never runs."""
 
-import time
-
-from greenrelay.message import Exit
 from greenrelay.pid import PID
 
 
@@ -38,7 +35,7 @@ class RecordingTarget:
 
     def kill(self, reason="killed"):
         """End with `reason`."""
-        self.node.end(self, Exit(self.pid, reason, time.time()))
+        self.node.end(self, reason)
 
     def on_drained(self, key, call):
         self.on_drained_calls[key] = call

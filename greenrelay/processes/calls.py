@@ -103,6 +103,22 @@ class Call:
         return {}
 
 
+class ReplyPath(NamedTuple):
+    """How a reply gets back to its call, from any thread."""
+
+    node: Node
+
+    def reply(self, pid: PID, message: Message) -> bool:
+        """Hand a reply to its call; `False`: nobody waits for it."""
+        node = self.node
+        if node.thread.is_here():
+            return node.deliver(pid, message)
+        if pid not in node.table:
+            return False
+        node.thread.post(node.deliver, pid, message)
+        return True
+
+
 def make_call(
     node: Node, callee: PID, request: tuple[str, Any], sender: PID | None, timeout: float | None
 ) -> Any:
@@ -123,11 +139,11 @@ def make_call(
     node.add(call)
     ref = node.monitor(call, callee)
     try:
-        node.deliver(callee, Request(topic, payload, sender, node, call.pid))
+        node.deliver(callee, Request(topic, payload, sender, ReplyPath(node), call.pid))
         return call.wait(timeout, f"{_describe(node, callee)} to {topic!r}")
     finally:
-        node.topology.unmonitor(ref)
-        node.remove(call)
+        node.unmonitor((ref,))
+        node.table.remove(call)
 
 
 def _describe(node: Node, pid: PID) -> str:

@@ -1,16 +1,19 @@
-"""What has a PID: the few methods by which a node knows processes, connections and calls."""
+"""What has a PID: the few methods by which a node, and what lives on it, know each other."""
 
 from __future__ import annotations
 
 import os
-import pkgutil
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
-from greenrelay.message import Exit, LinkDown, Message
+from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import PID
+from greenrelay.processes.mailbox import Mailbox
+from greenrelay.processes.receive import Owner
+from greenrelay.processes.topology import Watcher
+from greenrelay.processes.turn import Turn
 
 
 class Entity(Protocol):
@@ -54,31 +57,43 @@ class Entity(Protocol):
         """Return what it knows about itself."""
 
 
+class Home(Protocol):
+    """What a process asks of the node that it lives on."""
+
+    @property
+    def find(self) -> Callable[[str], Entity | None]:
+        """Return what lives under a PID."""
+
+    def make_mailbox(self, owner: Owner, turn: Turn | None) -> Mailbox:
+        """Return a mailbox for a greenlet."""
+
+    def send(self, dest: str, topic: str, payload: Any = None, sender: PID | None = None) -> bool:
+        """Deliver a message."""
+
+    def make_ref(self, pid: PID) -> MonitorRef:
+        """Return a ref for a further monitor of `pid`."""
+
+    def monitor(self, watcher: Watcher, pid: PID, ref: MonitorRef | None = None) -> MonitorRef:
+        """Have `watcher.on_exit` called when `pid` ends."""
+
+    def unmonitor(self, refs: Collection[MonitorRef]) -> None:
+        """Forget monitors."""
+
+    def release(self, pid: PID) -> None:
+        """Free the names and groups of a process that is as good as dead."""
+
+    def end(
+        self, entity: Entity, reason: str, value: Any = None, error: BaseException | None = None
+    ) -> None:
+        """Take an entity out and tell everyone who watches it."""
+
+
 def check_topic(topic: object) -> None:
     """Raise `ValueError` or `TypeError` for what can't be a topic."""
     if not isinstance(topic, str):
         raise TypeError(f"a topic is a str, got {type(topic).__name__}")
     if not topic or topic.startswith("@"):
         raise ValueError(f"a topic is not empty and has no '@' first, got {topic!r}")
-
-
-def resolve_target(target: Callable[..., Any] | str) -> Callable[..., Any]:
-    """Return the function that `spawn()` was given, imported if it is named.
-
-    Raises:
-        TypeError: it can't be called.
-        ValueError: it names nothing that can be imported.
-    """
-    if isinstance(target, str):
-        try:
-            target = pkgutil.resolve_name(target)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(
-                f"can't spawn {target!r}, write 'package.module:function': {error}"
-            ) from error
-    if not callable(target):
-        raise TypeError(f"spawn() takes a function or 'package.module:function', got {target!r}")
-    return target
 
 
 def default_name() -> str:

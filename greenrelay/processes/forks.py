@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 from weakref import WeakMethod
 
 from greenrelay.logs import log_soon
 from greenrelay.processes.lifecycle import Process
 from greenrelay.processes.registry import Registry
+from greenrelay.processes.table import Table
 
 log = logging.getLogger("greenrelay.node")
 
@@ -38,18 +39,18 @@ def at_fork(method: Callable[[], None]) -> None:
     os.register_at_fork(after_in_child=in_child)
 
 
-def end_inherited(entities: Iterable[object], registry: Registry) -> None:
+def end_inherited(table: Table) -> None:
     """End the processes that a child has from its parent; one that has not begun never does.
 
     Args:
-        entities: what lived on the parent's node. Its connections are left alone: to close
-            their sockets here would end them there.
-        registry: its names.
+        table: the parent's. Its connections are left alone: to close their sockets here would
+            end them there.
     """
-    processes = [entity for entity in entities if isinstance(entity, Process)]
+    table.timers.clear()
+    processes = [entity for entity in table if isinstance(entity, Process)]
     if not processes:
         return
-    shown = [_describe(process, registry) for process in processes[:SHOWN]]
+    shown = [_describe(process, table.registry) for process in processes[:SHOWN]]
     more = [f"{len(processes) - SHOWN} more"] if len(processes) > SHOWN else []
     log_soon(
         log,

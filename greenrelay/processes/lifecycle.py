@@ -1,9 +1,9 @@
 """The life of a process: it is started, takes messages, and ends for a reason.
 
-    Process(…)  ─ start() ─►  runs in its greenlet  ─►  on_end(process, Exit), once
+    Process(node, …)  ─ start() ─►  runs in its greenlet  ─►  node.end(process, reason), once
 
 A process *has* a greenlet and never is one: gevent's `link()` and `kill()` mean
-other things than Erlang's. Two rules: whatever ends it, `on_end` is called exactly
+other things than Erlang's. Two rules: whatever ends it, its node is told exactly
 once, after its last `finally`; a kill can't be trapped by the victim.
 """
 
@@ -11,46 +11,48 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import gevent
 from greenlet import greenlet
 
-from greenrelay.logs import log_now, log_soon
-from greenrelay.message import Cancel, Exit, LinkDown
+from greenrelay.logs import log_soon
+from greenrelay.message import Cancel, Exit, LinkDown, MonitorRef
 from greenrelay.pid import PID
-from greenrelay.processes.channel import ChannelClosed
-from greenrelay.processes.mailbox import Mailbox
+from greenrelay.processes.endings import ProcessExit, exit_reason, is_crash, report_crash
+from greenrelay.processes.entity import Home
+from greenrelay.processes.functions import Call, find_place, name_of
 from greenrelay.processes.turn import Turn
 from greenrelay.wire import CANCELLED, KILLED, NORMAL
 
 log = logging.getLogger("greenrelay.process")
 
 
-class ProcessExit(gevent.GreenletExit):
-    """End the process it is raised in, with a reason.
-
-    Derived from `GreenletExit`, so it passes `except Exception`, as `SystemExit` does.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class ProcessGreenlet(greenlet):
-    """A greenlet that knows its process."""
+    """A greenlet that knows its process, from its making until one of them has ended."""
 
     __slots__ = ("process",)
 
     process: Process
 
-    def divert(self, instead: Callable[..., Any] | None) -> None:
-        """Have `instead` called whenever somebody wakes this greenlet; `None`: nothing more.
+    def __init__(self, process: Process, run: Callable[[], None]) -> None:
+        greenlet.__init__(self, run, gevent.get_hub())  # super() would cost a spawn 1 %
+        self.process = process
 
-        gevent's waiters look `switch` up when they wake somebody, so that an attribute of the
-        instance comes first: a method in the class would cost each wake-up a tenth.
+    def let_go(self) -> None:
+        """Know no process any more: they hold each other, and would wait for the collector."""
+        del self.process
+        if not self:
+            del self.run  # it has never begun
+
+    def divert(self, instead: Callable[..., Any] | None) -> None:
+        """Have `instead` called where `switch` would be; `None`: `switch` again.
+
+        gevent looks `switch` up in the greenlet when it wakes it, and there an attribute of the
+        instance comes before greenlet's own method. So a killed process never goes on, whatever
+        wakes it, and a living one has no attribute and pays nothing: a method here, which asks
+        whether it has been killed, would cost each wake-up a tenth.
         """
         if instead is None:
             vars(self).pop("switch", None)
@@ -62,19 +64,16 @@ class Process:
     """A greenlet with a PID and a mailbox.
 
     Args:
+        node: where it lives; it is told, in the hub or in the dying greenlet, how it ends.
         pid: its address.
-        function: what it runs; `args` and `kwargs` are handed to it.
-        mailbox: where its messages wait.
-        on_end: called once, in the hub or in the dying greenlet, with the news.
+        call: what it runs.
         turn: what surrounds the handling of each message, if anything.
+        starter: who has spawned it with a link.
     """
 
     __slots__ = (
-        "_args",
-        "_function",
+        "_call",
         "_has_begun",
-        "_kwargs",
-        "_on_end",
         "deliver",
         "greenlet",
         "has_ended",
@@ -88,46 +87,66 @@ class Process:
     )
 
     def __init__(
-        self,
-        pid: PID,
-        call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]],
-        mailbox: Mailbox,
-        on_end: Callable[[Process, Exit], None],
-        turn: Turn | None = None,
+        self, node: Home, pid: PID, call: Call, turn: Turn | None = None, starter: PID | None = None
     ) -> None:
+        self.node = node
         self.pid = pid
-        self._function, self._args, self._kwargs = call
-        self._on_end = on_end
+        self._call = call
         self._has_begun = False
-        self.mailbox = mailbox
-        self.deliver = mailbox.put
+        self.greenlet = ProcessGreenlet(self, self._run)
+        self.mailbox = node.make_mailbox(self.greenlet, turn)
+        self.deliver = self.mailbox.put
         """Take a message; `False`: it takes none any more. The mailbox's own: one call less."""
-        self.greenlet = ProcessGreenlet(self._run, gevent.get_hub())
-        self.greenlet.process = self
         self.has_ended = False
         self.started_at = time.time()
         self.traps_links = False
         """Whether an abnormal end of a linked process is news instead of a death."""
-        self.monitors: set[Any] | None = None
-        """Refs of the monitors that this process holds."""
-        self.node: Any = None
-        """The node it lives on; set by the node."""
-        self.starter: PID | None = None
-        """Who has spawned it with a link, and has not unlinked it since; set by the node."""
-        mailbox.belong_to(self, turn)
+        self.monitors: set[MonitorRef] | None = None
+        """Refs of the monitors that this process holds; made with the first."""
+        self.starter = starter
+        """Who has spawned it with a link, and has not unlinked it since."""
 
     def __repr__(self) -> str:
-        return f"<Process {self.pid} {getattr(self._function, '__qualname__', self._function)}>"
+        return f"<Process {self.pid} {name_of(self._call[0])}>"
 
     def start(self) -> None:
         """Let it run from the next turn of the event loop on."""
         gevent.get_hub().loop.run_callback(self._begin)
 
+    # -- what it watches -------------------------------------------------------
+
+    def monitor(self, pid: PID) -> MonitorRef:
+        """Get an `Exit` when `pid` ends: at once if it is dead or unknown."""
+        ref = self.node.make_ref(pid)
+        if self.monitors is None:
+            self.monitors = set()
+        self.monitors.add(ref)
+        return self.node.monitor(self, pid, ref)
+
+    def unmonitor(self, refs: Collection[MonitorRef], pid: PID | None = None) -> None:
+        """Forget those monitors that it holds; drop the `Exit`s that wait for refs or `pid`."""
+        if self.monitors:
+            held = self.monitors.intersection(refs)
+            self.monitors -= held
+            self.node.unmonitor(held)
+        self.mailbox.discard(
+            lambda event: isinstance(event, Exit) and (event.ref in refs or event.sender == pid)
+        )
+
+    def trap_links(self, on: bool) -> None:
+        """Take the end of a linked process as news, instead of dying with it."""
+        self.traps_links = on
+
+    def forget_starter(self, pid: PID) -> None:
+        """Have been spawned by nobody, if `pid` is who did: it has unlinked this process."""
+        if self.starter == pid:
+            self.starter = None
+
     # -- what others may do to it; none of it blocks ---------------------------
 
     def on_exit(self, exit: Exit) -> None:
         """Take the news that a monitored process has ended."""
-        if self.monitors is not None:
+        if self.monitors is not None and exit.ref is not None:
             self.monitors.discard(exit.ref)
         self.mailbox.put_event(exit)
 
@@ -135,7 +154,7 @@ class Process:
         """Take the news that a linked process has ended abnormally."""
         if self.traps_links:
             self.mailbox.put_event(news)
-        elif self.mailbox.kill_exception is None:
+        elif not self.is_killed:
             self.kill(news.reason)
 
     def cancel(self, sender: PID | None = None, reason: str | None = None) -> None:
@@ -151,20 +170,19 @@ class Process:
         """
         if self.has_ended:
             return
-        if self.mailbox.kill_exception is None:
+        if not self.is_killed:
             self.mailbox.kill(ProcessExit(reason))
             self.node.release(self.pid)
-        self.mailbox.has_raised_kill = False
+        self.mailbox.renew_kill()
         self.greenlet.divert(self._wake_killed)
         gevent.get_hub().loop.run_callback(self._throw)
 
     def raise_if_killed(self) -> None:
         """End the calling process if it has been killed meanwhile, by itself perhaps."""
-        mailbox = self.mailbox
-        if mailbox.kill_exception is not None and not mailbox.has_raised_kill:
-            mailbox.has_raised_kill = True
+        kill = self.mailbox.take_kill()
+        if kill is not None:
             self.greenlet.divert(None)
-            raise mailbox.kill_exception
+            raise kill
 
     def give_up(self) -> None:
         """End it for everybody else: it swallows its own end again and again."""
@@ -178,18 +196,8 @@ class Process:
             "uptime": time.time() - self.started_at,
             "mailbox": len(self.mailbox),
             "monitors": [ref.pid for ref in self.monitors or ()],
-            "function": self._where(),
+            "function": find_place(self.greenlet.gr_frame, self._call[0]),
         }
-
-    def _where(self) -> str:
-        """Return the innermost function that is not greenrelay's or gevent's own."""
-        frame = self.greenlet.gr_frame
-        while frame is not None:
-            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-            if package not in ("greenrelay", "gevent"):
-                return f"{frame.f_globals.get('__name__')}:{frame.f_code.co_name}"
-            frame = frame.f_back
-        return f"{self._function.__module__}:{getattr(self._function, '__qualname__', '?')}"
 
     @property
     def is_full(self) -> bool:
@@ -213,7 +221,7 @@ class Process:
 
     def _begin(self) -> None:
         # In the child of a fork the node does not know it: it has stayed in the parent.
-        if self.mailbox.kill_exception is None and self.node.find(self.pid) is self:
+        if not self.is_killed and self.node.find(self.pid) is self:
             self._has_begun = True
             self.greenlet.switch()
 
@@ -227,51 +235,46 @@ class Process:
 
     def _throw(self) -> None:
         self.greenlet.divert(None)
-        if self.has_ended or self.mailbox.has_raised_kill or self.mailbox.kill_exception is None:
+        kill = None if self.has_ended else self.mailbox.take_kill()
+        if kill is None:
             return
-        self.mailbox.has_raised_kill = True
         if self._has_begun:
-            self.greenlet.throw(self.mailbox.kill_exception)
+            self.greenlet.throw(kill)
         else:
             self._end(self._kill_reason() or KILLED)
-            del self.greenlet.process, self.greenlet.run  # as at the end of _run()
+            self.greenlet.let_go()
 
     def _run(self) -> None:
         value = error = None
         try:
             self.mailbox.begin()
-            value = self._call()
+            value = self._work()
             # A closed inbox is how it was cancelled: it went along.
             reason = CANCELLED if self.mailbox.is_closed else NORMAL
-        except ProcessExit as exit:
-            reason = exit.reason
-        except ChannelClosed:
-            reason = CANCELLED
-        except gevent.GreenletExit:
-            reason = KILLED
         except BaseException as exception:
-            error = exception
-            reason = describe_error(error)
+            reason = exit_reason(exception)
+            error = exception if is_crash(exception) else None
         killed_for = self._kill_reason()
         if killed_for is None:
             self._end(reason, value, error)
         else:
             self._end(killed_for)
         if error is not None:
-            self._report(error)
+            report_crash(self.pid, error)
         # What holds each other lets go, so that nothing of it waits for the collector.
         error = None
         if killed_for is not None:
             self.greenlet.divert(None)
-        del self.greenlet.process
+        self.greenlet.let_go()
 
-    def _call(self) -> Any:
+    def _work(self) -> Any:
+        # Nothing of the call in a local variable: the traceback of a crash would hold it.
         turn = self.mailbox.turn
         if turn is None:
-            return self._function(*self._args, **self._kwargs)
+            return self._call[0](*self._call[1], **self._call[2])
         turn.enter()
         try:
-            value = self._function(*self._args, **self._kwargs)
+            value = self._call[0](*self._call[1], **self._call[2])
         except BaseException as error:
             turn.close(error)
             raise
@@ -287,21 +290,9 @@ class Process:
             return  # it had been given up
         self.has_ended = True
         self.mailbox.close()
-        self._on_end(self, Exit(self.pid, reason, time.time(), value, error))
+        if self.monitors:
+            self.node.unmonitor(self.monitors)
+        self.node.end(self, reason, value, error)
         # What it was called with may be large, and its PID outlives it.
-        self._args, self._kwargs = (), {}
+        self._call = (self._call[0], (), {})
         self.mailbox.release()
-
-    def _report(self, error: BaseException) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            gevent.get_hub().handle_system_error(type(error), error)
-        log_now(log, logging.ERROR, "process %s crashed", self.pid, exc_info=error)
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the exit reason for an exception: `error: <Type>: <text>`."""
-    try:
-        text = str(error)
-    except Exception:  # whatever it can't say, its process has to end
-        text = "?"
-    return f"error: {type(error).__name__}: {text}"

@@ -14,7 +14,8 @@ from greenrelay.message import Cancel, Event, Message
 from greenrelay.processes.channel import Channel
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.marks import Marks
-from greenrelay.processes.receive import SelectiveReceive
+from greenrelay.processes.receive import Owner, SelectiveReceive
+from greenrelay.processes.turn import Turn
 from greenrelay.wire import MAX_MAILBOX_BYTES, MAX_MAILBOX_MESSAGES
 
 
@@ -25,6 +26,8 @@ class Mailbox(SelectiveReceive):
         max_messages: the high mark, from which on connections pause reading; 0 is off.
         max_bytes: the same in bytes of clients' text and binary messages; 0 is off.
         rotation: the event loop's turns; by default its own.
+        owner: the greenlet that may take.
+        turn: what surrounds the handling of each item, if anything.
     """
 
     __slots__ = ("has_events",)
@@ -34,8 +37,10 @@ class Mailbox(SelectiveReceive):
         max_messages: int = MAX_MAILBOX_MESSAGES,
         max_bytes: int = MAX_MAILBOX_BYTES,
         rotation: Rotation | None = None,
+        owner: Owner | None = None,
+        turn: Turn | None = None,
     ) -> None:
-        super().__init__(Marks(max_messages, max_bytes), rotation)
+        super().__init__(Marks(max_messages, max_bytes), rotation, owner, turn)
         self.has_events = False
         """Whether the owner has asked for its events, and so decides on `Cancel` itself."""
 
@@ -104,7 +109,7 @@ class Mailbox(SelectiveReceive):
         """Let go of everything: the owner has ended, and so need not wait for the collector."""
         self.close()
         self.clear()
-        self._owner = None
+        self._owner = self._greenlet = None
         if self.kill_exception is not None:
             self.kill_exception.__traceback__ = None  # it holds the frames that hold this
         self.marks.reset()

@@ -1,39 +1,36 @@
-"""A node: the table of everything that has a PID in one interpreter, and its mail.
+"""A node: everything that has a PID in one interpreter, and what can be done to a PID.
 
     send(pid, …) ─► one dict lookup ─► entity.deliver(message)
-    entity ends  ─► out of the table, names and groups freed, watchers and links told
 
-An *entity* is a process, a connection or a pending call. Two rules: nothing here
-blocks or switches; what ends leaves nothing behind.
+An *entity* is a process, a connection or a pending call; what is there stands in the `Table`.
+Two rules: nothing here blocks or switches; whoever has a PID comes here with it, and is told
+here if nobody lives under it (`_absence`).
 """
 
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import gevent
 
-from greenrelay.errors import GreenRelayError, ProcessDown
-from greenrelay.logs import log_soon
+from greenrelay.errors import ProcessDown
 from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import ID_BYTES, PID
-from greenrelay.processes.entity import Entity, check_topic, default_name, resolve_target
+from greenrelay.processes.entity import Entity, check_topic, default_name
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.forks import at_fork, end_inherited
-from greenrelay.processes.groups import Groups
 from greenrelay.processes.hubthread import HubThread
-from greenrelay.processes.lifecycle import Process
 from greenrelay.processes.mailbox import Mailbox
-from greenrelay.processes.registry import Registry, check_name
-from greenrelay.processes.timers import Timer, Timers
-from greenrelay.processes.topology import Topology, Watcher
+from greenrelay.processes.receive import Owner
+from greenrelay.processes.starting import Start, start_on
+from greenrelay.processes.table import Table
+from greenrelay.processes.timers import Timers
+from greenrelay.processes.topology import Watcher
 from greenrelay.processes.turn import Turn
 from greenrelay.wire import (
     HOST_PROCESS,
@@ -41,10 +38,7 @@ from greenrelay.wire import (
     MAX_MAILBOX_BYTES,
     MAX_MAILBOX_MESSAGES,
     NOPROC,
-    NORMAL,
 )
-
-log = logging.getLogger("greenrelay.node")
 
 
 class Node:
@@ -76,8 +70,7 @@ class Node:
         """Whether the server is stopping: new relays are refused."""
         self.lingering: set[Any] = set()
         """Connections that have ended for everybody, and whose last bytes are on their way."""
-        self.blamed: Message | None = None
-        """The last message that a connection has complained of: once, however many receive it."""
+        self._blamed: Message | None = None
         self._random = random
         self._numbers = itertools.count(1)
         self._clear()
@@ -85,27 +78,46 @@ class Node:
         at_fork(self._on_fork)
 
     def _clear(self) -> None:
-        self.registry = Registry()
-        self.groups = Groups()
-        self.topology = Topology()
         self.rotation = Rotation()
-        self._entities: dict[str, Entity] = {}
-        self._timers = Timers(self.thread)
         self.counts: Counter[str] = Counter()
         """How often something happened that operators want to know of."""
+        table = self.table = Table(Timers(self.thread))
+        self._entities = table.entities  # its dict: `find` would cost each message a tenth
+        self.find, self.resolve = table.find, table.registry.resolve
+        self.registry, self.groups, self.topology = table.registry, table.groups, table.topology
+
+    # -- what it is -------------------------------------------------------------
 
     def _on_fork(self) -> None:
         """Begin anew in a child: what lived here lives in its parent; see `forks`."""
-        entities, registry, timers = self._entities, self.registry, self._timers
+        inherited = self.table
         self._clear()
+        self.renew_name()
+        if len(inherited) or len(inherited.timers):
+            gevent.get_hub().loop.run_callback(end_inherited, inherited)
+
+    def renew_name(self) -> None:
+        """Be called after the calling interpreter, unless somebody has chosen the name."""
         if self.has_default_name:
             self.name = default_name()
-        if entities or len(timers):
-            callback = gevent.get_hub().loop.run_callback
-            callback(timers.clear)
-            callback(end_inherited, entities.values(), registry)
 
-    # -- the table --------------------------------------------------------------
+    def settle_here(self) -> None:
+        """Belong to the calling thread's event loop, if nothing lives in another one's yet."""
+        if not (self.thread.is_own() or len(self.table)):
+            self.thread.move_here()
+            self.rotation = Rotation()
+
+    def note_draining(self, is_draining: bool) -> None:
+        """Refuse new relays from now on, as the server stops, or take them again."""
+        self.is_draining = is_draining
+
+    def blame(self, message: Message) -> bool:
+        """Note that a connection complains of a message; `False`: another one just has."""
+        is_news = message is not self._blamed
+        self._blamed = message
+        return is_news
+
+    # -- what lives here --------------------------------------------------------
 
     def make_pid(self, host: str) -> PID:
         """Return a PID that nobody has.
@@ -115,138 +127,49 @@ class Node:
         """
         return PID.make(host, self.name, self._random(ID_BYTES))
 
+    def make_mailbox(self, owner: Owner, turn: Turn | None) -> Mailbox:
+        """Return a mailbox for a greenlet, with this node's marks."""
+        return Mailbox(self.max_mailbox, self.max_mailbox_bytes, self.rotation, owner, turn)
+
     def add(self, entity: Entity) -> None:
         """Enter something that has a PID."""
-        self._entities[entity.pid] = entity
-
-    def find(self, pid: str) -> Entity | None:
-        """Return what lives under `pid`, `None` if nothing does."""
-        return self._entities.get(pid)
-
-    def is_alive(self, pid: str) -> bool:
-        """Tell whether something lives under `pid`, a PID or a name, and has not been killed."""
-        entity = self._entities.get(pid) or self._entities.get(self.registry.lookup(pid) or "")
-        return entity is not None and not entity.is_killed
-
-    def settle_here(self) -> None:
-        """Belong to the calling thread's event loop, if nothing lives in another one's yet."""
-        if not (self.thread.is_own() or self._entities):
-            self.thread.move_here()
-            self.rotation = Rotation()
-
-    def remove(self, entity: Entity) -> None:
-        """Take out what nobody watches."""
-        self._entities.pop(entity.pid, None)
-
-    def info(self, pid: PID) -> dict[str, Any] | None:
-        """Return what is known about an entity, `None` if it is dead."""
-        entity = self._entities.get(pid)
-        if entity is None:
-            return None
-        return {
-            "pid": entity.pid,
-            "names": sorted(self.registry.names(pid)),
-            "groups": sorted(self.groups.groups(pid)),
-            "links": sorted(self.topology.linked(pid)),
-            "watchers": len(self.topology.watchers(pid)),
-            **entity.info(),
-        }
-
-    def __len__(self) -> int:
-        return len(self._entities)
-
-    def __iter__(self) -> Iterator[Entity]:
-        return iter(list(self._entities.values()))
+        self.table.add(entity)
 
     def release(self, pid: PID) -> None:
         """Free the names and groups of a process that is as good as dead."""
-        self.registry.remove(pid)
-        self.groups.remove(pid)
+        self.table.release(pid)
 
-    def end(self, entity: Entity, exit: Exit) -> None:
-        """Take an entity out and tell everyone who watches it."""
-        pid = entity.pid
-        if self._entities.pop(pid, None) is None:
-            return
-        self._timers.remove(pid)
-        self.release(pid)
-        watchers, linked = self.topology.remove(pid)
-        for ref, watcher in watchers.items():
-            watcher.on_exit(
-                Exit(pid, exit.reason, exit.at, exit.value, exit.error, ref)  # one per monitor
-            )
-        if exit.reason != NORMAL:
-            news = LinkDown(pid, exit.reason, exit.at, exit.error)
-            for other in linked:
-                peer = self._entities.get(other)
-                if peer is not None:
-                    peer.on_link_down(news)
+    def end(
+        self, entity: Entity, reason: str, value: Any = None, error: BaseException | None = None
+    ) -> None:
+        """Take an entity out and tell everyone who watches it; see `Table.end()`."""
+        self.table.end(entity, reason, value, error)
 
-    # -- processes --------------------------------------------------------------
+    def is_alive(self, pid: str) -> bool:
+        """Tell whether something lives under `pid`, a PID or a name, and has not been killed."""
+        entity = self.find(pid) or self.find(self.registry.lookup(pid) or "")
+        return entity is not None and not entity.is_killed
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __iter__(self) -> Iterator[Entity]:
+        return iter(self.table)
 
     def spawn(
         self,
         target: Callable[..., Any] | str,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
-        *,
-        host: str = HOST_PROCESS,
-        name: str | None = None,
-        link: Process | None = None,
-        monitor: Process | None = None,
-        turn: Turn | None = None,
-        on_start: Callable[[PID], None] | None = None,
+        **options: Any,
     ) -> PID:
-        """Start a process and return its PID, or the PID that already holds `name`.
+        """Start a process and return its PID, or the PID that already holds its name.
 
-        Args:
-            target: a callable, or `"package.module:function"`.
-            link: linked with the new process before its first step, or with the holder.
-            monitor: monitors the new process before its first step, or the holder.
-            turn: what surrounds the handling of each message.
-            on_start: is told the PID if a process was started, and not when `name` was held.
-
-        Raises:
-            TypeError: `target` can't be called.
-            ValueError: `target` names nothing, or `name` is no name.
+        `options` are further fields of `Start`; it raises what `start_on()` does.
         """
-        function = resolve_target(target)
-        if name is not None:
-            check_name(name)
-            holder = self.registry.lookup(name)
-            if holder is not None:
-                self._watch(holder, link, monitor)
-                return holder
-        process = Process(
-            self.make_pid(host),
-            (function, args, kwargs or {}),
-            Mailbox(self.max_mailbox, self.max_mailbox_bytes, self.rotation),
-            self._on_process_end,
-            turn,
-        )
-        process.node = self
-        process.starter = None if link is None else link.pid
-        self.add(process)
-        if name is not None:
-            self.registry.register(name, process.pid)
-        self._watch(process.pid, link, monitor)
-        if on_start is not None:
-            on_start(process.pid)
-        process.start()
-        return process.pid
+        return start_on(self, Start(target, args, kwargs or {}, **options))[0]
 
-    def _watch(self, pid: PID, link: Process | None, monitor: Process | None) -> None:
-        if link is not None:
-            self.link(link, pid)
-        if monitor is not None:
-            self.monitor(monitor, pid)
-
-    def _on_process_end(self, process: Process, exit: Exit) -> None:
-        for ref in process.monitors or ():
-            self.topology.unmonitor(ref)
-        self.end(process, exit)
-
-    # -- mail -------------------------------------------------------------------
+    # -- what can be done to a PID ----------------------------------------------
 
     def send(self, dest: str, topic: str, payload: Any = None, sender: PID | None = None) -> bool:
         """Deliver a message to a PID or a registered name; `False`: nobody is there.
@@ -280,8 +203,7 @@ class Node:
         if isinstance(pids, str):
             raise TypeError(f"broadcast() takes several PIDs, got {pids!r}; for one, send() is it")
         message = Message(topic, payload, sender)
-        find = self._entities.get
-        lookup = self.registry.lookup
+        find, lookup = self.find, self.registry.lookup
         taken = 0
         for pid in pids:
             entity = find(pid)
@@ -295,76 +217,6 @@ class Node:
         """Hand a message that has been checked to an entity; `False`: nobody is there."""
         entity = self._entities.get(pid)
         return entity is not None and entity.deliver(message)
-
-    def post(self, dest: str, topic: str, payload: Any = None) -> bool:
-        """Send a message from another thread, without waiting for this node's.
-
-        Returns:
-            `False`: nobody is there now.
-
-        Raises:
-            NameNotRegistered, InvalidPID, ValueError: as `send()`.
-        """
-        check_topic(topic)
-        pid = self.resolve(dest)
-        if not self.is_alive(pid):
-            return False
-        self.thread.post(self.deliver, pid, Message(topic, payload))
-        return True
-
-    def reply(self, pid: PID, message: Message) -> bool:
-        """Bring a reply to its call, from any thread; `False`: nobody waits for it."""
-        if self.thread.is_here():
-            return self.deliver(pid, message)
-        if pid not in self._entities:
-            return False
-        self.thread.post(self.deliver, pid, message)
-        return True
-
-    def send_after(
-        self, seconds: float, dest: str, topic: str, payload: Any = None, sender: PID | None = None
-    ) -> Timer:
-        """Send a message later, unless `dest` has ended by then.
-
-        Raises:
-            ValueError: the topic is empty or reserved, or `seconds` is negative.
-            InvalidPID: `dest` is neither a PID nor a name.
-        """
-        check_topic(topic)
-        if not seconds >= 0:
-            raise ValueError(f"send_after() takes seconds from now on, got {seconds!r}")
-        is_name = isinstance(dest, str) and "@" not in dest
-        to = dest if is_name else PID.parse(dest)
-        fire = partial(self._send_late, to, topic, payload, sender)
-        timer = self._timers.start(seconds, to, fire)
-        if isinstance(to, PID) and to.node == self.name and to not in self._entities:
-            timer.cancel()  # nobody will ever live there
-        return timer
-
-    def _send_late(self, dest: str, topic: str, payload: Any, sender: PID | None) -> None:
-        try:
-            self.send(dest, topic, payload, sender)
-        except GreenRelayError as error:  # nobody is left to raise it to
-            log_soon(log, logging.WARNING, "a timed %r was not sent: %s", topic, error)
-
-    def count_timers(self) -> int:
-        """Count the messages that wait for their time."""
-        return len(self._timers)
-
-    def resolve(self, dest: str) -> PID:
-        """Return the PID that `dest`, a PID, its text or a registered name, stands for.
-
-        Raises:
-            NameNotRegistered: it is a name that nobody holds.
-            InvalidPID: it is neither a PID nor a name.
-        """
-        if type(dest) is PID:
-            return dest
-        if isinstance(dest, str) and "@" not in dest:
-            return self.registry.resolve(dest)
-        return PID.parse(dest)
-
-    # -- names and groups -------------------------------------------------------
 
     def register(self, name: str, pid: PID) -> None:
         """Give `name` to a living process or connection.
@@ -386,27 +238,34 @@ class Node:
         self.groups.join(group, pid)
 
     def _require_alive(self, pid: PID) -> None:
-        if pid not in self._entities:
+        if pid not in self.table:
             raise ProcessDown(pid, self._absence(pid))
 
-    # -- who watches whom -------------------------------------------------------
+    def make_ref(self, pid: PID) -> MonitorRef:
+        """Return a ref for a further monitor of `pid`."""
+        return MonitorRef(pid, next(self._numbers))
 
-    def monitor(self, watcher: Watcher, pid: PID) -> MonitorRef:
-        """Have `watcher.on_exit` called when `pid` ends: at once if it is dead or unknown."""
-        ref = MonitorRef(pid, next(self._numbers))
-        if pid in self._entities:
+    def monitor(self, watcher: Watcher, pid: PID, ref: MonitorRef | None = None) -> MonitorRef:
+        """Have `watcher.on_exit` called when `pid` ends: at once if it is dead or unknown.
+
+        Args:
+            ref: of `make_ref()`, for a watcher that must know it first.
+        """
+        ref = self.make_ref(pid) if ref is None else ref
+        if pid in self.table:
             self.topology.monitor(ref, watcher)
-            if isinstance(watcher, Process):
-                if watcher.monitors is None:
-                    watcher.monitors = set()
-                watcher.monitors.add(ref)
         else:
             watcher.on_exit(Exit(pid, self._absence(pid), time.time(), ref=ref))
         return ref
 
+    def unmonitor(self, refs: Iterable[MonitorRef]) -> None:
+        """Forget monitors."""
+        for ref in refs:
+            self.topology.unmonitor(ref)
+
     def link(self, entity: Entity, pid: PID) -> None:
         """Link an entity with `pid`; a dead one acts like its death."""
-        if pid in self._entities:
+        if pid in self.table:
             if pid != entity.pid:
                 self.topology.link(entity.pid, pid)
         else:
@@ -414,20 +273,19 @@ class Node:
 
     def cancel(self, pid: PID, sender: PID | None = None, reason: str | None = None) -> bool:
         """Ask `pid` to end; `False`: nobody is there."""
-        entity = self._entities.get(pid)
-        if entity is None:
-            return False
-        entity.cancel(sender, reason)
-        return True
+        entity = self.find(pid)
+        if entity is not None:
+            entity.cancel(sender, reason)
+        return entity is not None
 
     def terminate(self, pid: PID, reason: str = KILLED) -> bool:
         """Force `pid` to end; `False`: nobody is there."""
-        entity = self._entities.get(pid)
-        if entity is None:
-            return False
-        entity.kill(reason)
-        return True
+        entity = self.find(pid)
+        if entity is not None:
+            entity.kill(reason)
+        return entity is not None
 
     def _absence(self, pid: PID) -> str:
+        """Return why nobody lives under `pid` here."""
         # Without a cluster no other node has ever been there to be lost.
         return NOPROC

@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, Protocol
 
 import gevent
 from gevent.queue import Empty
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent
 
 from greenrelay.errors import NotAProcess
 from greenrelay.message import Cancel, Message
@@ -32,15 +32,19 @@ GIVEN_UP_SECONDS: Final = 1.0
 """Then each further attempt to receive takes so long: a loop that catches all must not spin."""
 
 
-class Owner(Protocol):
-    """The process that takes."""
-
-    @property
-    def greenlet(self) -> greenlet:
-        """What it runs in."""
+class Quitter(Protocol):
+    """The process around an owner."""
 
     def give_up(self) -> None:
         """End it for everybody else: it catches its own end again and again."""
+
+
+class Owner(Protocol):
+    """The greenlet of a process."""
+
+    @property
+    def process(self) -> Quitter:
+        """What it runs."""
 
 
 class SelectiveReceive(Arrivals):
@@ -49,6 +53,8 @@ class SelectiveReceive(Arrivals):
     Args:
         marks: what connections hold back by.
         rotation: the event loop's turns; by default its own.
+        owner: the greenlet that may take.
+        turn: what surrounds the handling of each item, if anything.
     """
 
     __slots__ = (
@@ -66,7 +72,13 @@ class SelectiveReceive(Arrivals):
         "turn",
     )
 
-    def __init__(self, marks: Marks, rotation: Rotation | None = None) -> None:
+    def __init__(
+        self,
+        marks: Marks,
+        rotation: Rotation | None = None,
+        owner: Owner | None = None,
+        turn: Turn | None = None,
+    ) -> None:
         super().__init__(marks)
         self._rotation = Rotation() if rotation is None else rotation
         self._share = FAIR_SHARE
@@ -77,27 +89,15 @@ class SelectiveReceive(Arrivals):
         """Whether it takes no messages any more: the owner has been told to end, or has ended."""
         self._cancellation: Cancel | None = None
         """Why it is closed, until that has been raised."""
-        self._owner: Owner | None = None
-        self._greenlet: greenlet | None = None
-        """The owner's."""
-        self.turn: Turn | None = None
+        self._owner = owner
+        self._greenlet: object = owner  # the same, for a comparison with what runs
+        self._may_pop = turn is None
+        self.turn = turn
         """What surrounds the handling of each item."""
         self.kill_exception: BaseException | None = None
         """Raised by every take from now on: the owner was killed."""
         self.has_raised_kill = False
         """Whether it has been raised once; whatever `finally` does now is left in peace."""
-
-    def belong_to(self, owner: Owner, turn: Turn | None = None) -> None:
-        """Let `owner` take, and nobody else; call it before its first step.
-
-        Args:
-            turn: what surrounds the handling of each item.
-        """
-        self._owner = owner
-        self._greenlet = owner.greenlet
-        self.turn = turn
-        if turn is not None:
-            self._may_pop = False
 
     # -- taking ----------------------------------------------------------------
 
@@ -303,6 +303,17 @@ class SelectiveReceive(Arrivals):
         self.is_closed = True
         self._may_pop = False
 
+    def take_kill(self) -> BaseException | None:
+        """Return the kill for the caller to raise; `None`: there is none, or it has been raised."""
+        if self.has_raised_kill:
+            return None
+        self.has_raised_kill = self.kill_exception is not None
+        return self.kill_exception
+
+    def renew_kill(self) -> None:
+        """Have a kill raised once more."""
+        self.has_raised_kill = False
+
     def _check_open(self, channels: tuple[Channel[Any], ...]) -> None:
         """Raise what asking empty channels for more comes to, if one of them gets no more."""
         if self.is_closed and any(channel is not self._events for channel in channels):
@@ -318,7 +329,7 @@ class SelectiveReceive(Arrivals):
         if self._end_raises > MAX_END_RAISES:
             self.kill(end)
             if self._owner is not None:
-                self._owner.give_up()
+                self._owner.process.give_up()
             gevent.sleep(GIVEN_UP_SECONDS)
         try:
             raise end

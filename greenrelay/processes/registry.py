@@ -33,16 +33,21 @@ class Registry:
         """Return who holds `name`, `None` if nobody does."""
         return self._pids.get(name)
 
-    def resolve(self, name: str) -> PID:
-        """Return who holds `name`.
+    def resolve(self, dest: str) -> PID:
+        """Return the PID that `dest`, a PID, its text or a registered name, stands for.
 
         Raises:
-            NameNotRegistered: nobody does.
+            NameNotRegistered: it is a name that nobody holds.
+            InvalidPID: it is neither a PID nor a name.
         """
-        pid = self._pids.get(name)
+        if type(dest) is PID:
+            return dest
+        if not isinstance(dest, str) or "@" in dest:
+            return PID.parse(dest)
+        pid = self._pids.get(dest)
         if pid is None:
             raise NameNotRegistered(
-                f"nobody holds the name {name!r}; spawn(…, name={name!r}) or register it first"
+                f"nobody holds the name {dest!r}; spawn(…, name={dest!r}) or register it first"
             )
         return pid
 

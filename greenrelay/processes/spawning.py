@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, overload
 
 from greenrelay.pid import PID
@@ -11,12 +10,13 @@ from greenrelay.processes.current import (
     current_node,
     current_pid,
     current_process,
-    make_turn,
     note_started,
     require_process,
+    spawn_place,
 )
-from greenrelay.processes.lifecycle import ProcessExit
+from greenrelay.processes.endings import ProcessExit
 from greenrelay.processes.node import Node
+from greenrelay.processes.starting import Start, start_on
 from greenrelay.processes.turn import Turn
 from greenrelay.wire import HOST_PROCESS, NORMAL
 
@@ -94,9 +94,8 @@ def spawn(  # type: ignore[misc]  # the target's parameters may have the options
         InvalidPID: `host` can't stand in a PID.
     """
     call = (target, args, kwargs)
-    return spawn_in(
-        current_node(), make_turn(), call, host=host, name=name, link=link, monitor=monitor
-    )
+    node, turn = spawn_place()
+    return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
 
 
 def spawn_in(
@@ -118,22 +117,11 @@ def spawn_in(
     """
     linked = require_process("spawn(link=True)") if link else None
     watcher = require_process("spawn(monitor=True)") if monitor else None
-    started: list[PID] = []
-    spawned = node.thread.run(
-        partial(
-            node.spawn,
-            *call,
-            host=host,
-            name=name,
-            link=linked,
-            monitor=watcher,
-            turn=turn,
-            on_start=started.append,
-        )
-    )
-    for each in started:
-        note_started(each)
-    return spawned
+    start = Start(*call, host, name, linked, watcher, turn)
+    pid, is_new = node.thread.run(start_on, node, start)
+    if is_new:
+        note_started(pid)
+    return pid
 
 
 def pid() -> PID:
@@ -163,7 +151,7 @@ def info(pid: str) -> dict[str, Any] | None:
         NameNotRegistered, InvalidPID: `pid` is neither a PID nor a registered name.
     """
     node = current_node()
-    return node.thread.run(node.info, node.resolve(pid))
+    return node.thread.run(node.table.info, node.resolve(pid))
 
 
 def exit(reason: str = NORMAL) -> NoReturn:

@@ -11,39 +11,28 @@ It ends with the process that has started and linked it, and with nobody else.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NoReturn, get_args
+from typing import Any, Final, Literal, NoReturn
 
 from greenrelay.logs import log_now
 from greenrelay.message import Cancel, Event, Exit, LinkDown, Message
 from greenrelay.pid import PID
+from greenrelay.processes.children import Child, Restarts, Running, is_number
 from greenrelay.processes.current import current_node, require_process
-from greenrelay.processes.entity import resolve_target
-from greenrelay.processes.lifecycle import ProcessExit
+from greenrelay.processes.endings import ProcessExit
 from greenrelay.processes.messaging import events, inbox, select
-from greenrelay.processes.registry import check_name
 from greenrelay.processes.spawning import cancel, info, spawn, terminate
 from greenrelay.processes.watching import monitor, trap_links, unlink, unmonitor
-from greenrelay.wire import CANCELLED, NOPROC, NORMAL, SHUTDOWN
+from greenrelay.wire import NOPROC, NORMAL, SHUTDOWN
 
 log = logging.getLogger("greenrelay.supervisor")
 
-FIRST_BACK_OFF_SECONDS: Final = 0.05
-"""The first restart is at once; this is the wait before the second in a row."""
-MAX_BACK_OFF_SECONDS: Final = 2.0
 KILL_SECONDS: Final = 5.0
 """How long a terminated child's `finally` blocks may take before it is left alone."""
 SHOWN: Final = 5
 """So many of its children are named where a supervisor is: a line of the log has an end."""
-
-Restart = Literal["permanent", "transient", "temporary"]
-RESTARTS: Final[tuple[str, ...]] = get_args(Restart)
-_ORDERLY_ENDS: Final = frozenset({NORMAL, SHUTDOWN, CANCELLED})
-"""After these a transient child is done."""
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 
@@ -53,62 +42,6 @@ _AFFECTED: Final[dict[Strategy, Callable[[int, int], range]]] = {
     "one_for_all": lambda index, count: range(count),
     "rest_for_one": lambda index, count: range(index, count),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """What a supervisor starts.
-
-    Args:
-        target: a callable, or `"package.module:function"`.
-        args, kwargs: handed to it.
-        name: registered for it. While another process holds the name, the supervisor
-            waits for that one's end: a singleton.
-        restart: `permanent`: always; `transient`: unless it ended normally or was asked to;
-            `temporary`: never.
-        shutdown: seconds to end in good order, before it is terminated. 0 terminates it at
-            once; `None` is no limit, which a child that is itself a supervisor should have.
-
-    Raises:
-        ValueError, TypeError: one of them is none.
-    """
-
-    target: Callable[..., Any] | str
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    name: str | None = None
-    restart: Restart = "permanent"
-    shutdown: float | None = 5.0
-
-    def __post_init__(self) -> None:
-        resolve_target(self.target)
-        if self.name is not None:
-            check_name(self.name)
-        if self.shutdown is not None and not _is_number(self.shutdown):
-            raise ValueError(
-                f"shutdown is seconds, 0 or more, or None for no limit, got {self.shutdown!r}"
-            )
-        if self.restart not in RESTARTS:
-            raise ValueError(f"restart is one of {', '.join(RESTARTS)}, got {self.restart!r}")
-
-    def __str__(self) -> str:
-        if self.name:
-            return self.name
-        target = self.target
-        return target if isinstance(target, str) else getattr(target, "__qualname__", repr(target))
-
-
-class _Running:
-    """A child, and the process that runs it just now."""
-
-    __slots__ = ("child", "due", "is_ours", "pid")
-
-    def __init__(self, child: Child) -> None:
-        self.child = child
-        self.pid: PID | None = None
-        self.is_ours = False
-        self.due: float | None = 0.0
-        """When it is to be started; `None`: it runs, or is not to be started again."""
 
 
 class Supervisor:
@@ -140,7 +73,7 @@ class Supervisor:
         if isinstance(children, (str, Child)) or callable(children):
             raise TypeError(f"Supervisor() takes a list of children: [{children}]")
         if not (
-            isinstance(max_restarts, int) and max_restarts >= 0 and _is_number(within, least=1e-9)
+            isinstance(max_restarts, int) and max_restarts >= 0 and is_number(within, least=1e-9)
         ):
             raise ValueError(
                 "a supervisor takes max_restarts, 0 or more, within seconds, more than 0, "
@@ -184,8 +117,8 @@ class _Supervision:
         self._process = require_process("Supervisor()()")
         self._starter: PID | None = self._process.starter
         self._has_warned = False
-        self._running = [_Running(child) for child in plan.children]
-        self._restarts: deque[float] = deque()
+        self._running = [Running(child) for child in plan.children]
+        self._restarts = Restarts(plan.within)
         self._events = events()
         self._later: deque[Event] = deque()
         """What has happened while children were stopped, to be dealt with afterwards."""
@@ -213,7 +146,7 @@ class _Supervision:
             if running.due is not None and running.due <= now:
                 self._start(running)
 
-    def _start(self, running: _Running) -> None:
+    def _start(self, running: Running) -> None:
         child = running.child
         running.due = None
         holder = current_node().registry.lookup(child.name) if child.name else None
@@ -278,24 +211,21 @@ class _Supervision:
             running.due = 0.0  # the name is free: no restart, a first start
             return
         self._forget(exit.sender)
-        if not _is_restarted(running.child, exit.reason):
+        if not running.child.is_restarted_after(exit.reason):
             text = "child %s ended: %s; it is not restarted"
             log_now(log, logging.INFO, text, running.child, exit.reason)
             return
         self._note_restart(running.child, exit)
         affected = _AFFECTED[self._plan.strategy](index, len(self._running))
         self._stop_children(affected)
-        due = time.monotonic() + self._back_off()
+        due = time.monotonic() + self._restarts.back_off()
         for each in affected:
             if self._running[each].child.restart != "temporary":
                 self._running[each].due = due
 
     def _note_restart(self, child: Child, exit: Exit) -> None:
         plan = self._plan
-        now = time.monotonic()
-        self._restarts.append(now)
-        while self._restarts[0] < now - plan.within:
-            self._restarts.popleft()
+        self._restarts.note()
         count = len(self._restarts)
         what = f"child {child} ended: {exit.reason}"
         if count > plan.max_restarts:
@@ -304,12 +234,6 @@ class _Supervision:
             raise ProcessExit(SHUTDOWN)
         text = "%s; restart %d of %d in %g s"
         log_now(log, logging.WARNING, text, what, count, plan.max_restarts, plan.within)
-
-    def _back_off(self) -> float:
-        in_a_row = len(self._restarts)
-        if in_a_row <= 1:
-            return 0.0
-        return min(MAX_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0 ** (in_a_row - 2))
 
     # -- stopping ------------------------------------------------------------------
 
@@ -329,20 +253,12 @@ class _Supervision:
             cancel(pid, SHUTDOWN)
         if seconds == 0 or not self._has_ended(pid, seconds):
             if seconds:
-                log_now(
-                    log,
-                    logging.WARNING,
-                    "%s did not end in %g s, in %s; terminating it",
-                    *_where(pid, seconds),
-                )
+                text = "%s did not end in %g s, in %s; terminating it"
+                log_now(log, logging.WARNING, text, *_where(pid, seconds))
             terminate(pid)
             if not self._has_ended(pid, self._plan.kill_seconds):
-                log_now(
-                    log,
-                    logging.WARNING,
-                    "%s has not ended, in %s; it is left alone",
-                    *_where(pid),
-                )
+                text = "%s has not ended, in %s; it is left alone"
+                log_now(log, logging.WARNING, text, *_where(pid))
         self._forget(pid)
 
     def _has_ended(self, pid: PID, seconds: float | None) -> bool:
@@ -369,11 +285,6 @@ def _as_child(child: Callable[..., Any] | str | Child) -> Child:
     return Child(child, shutdown=None) if isinstance(child, Supervisor) else Child(child)
 
 
-def _is_number(value: object, least: float = 0.0) -> bool:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value >= least  # type: ignore[arg-type,operator]
-
-
 def _where(pid: PID, *between: object) -> tuple[object, ...]:
     """Return a process, and the function in which it is just now."""
     return (pid, *between, (info(pid) or {}).get("function", "?"))
@@ -381,9 +292,3 @@ def _where(pid: PID, *between: object) -> tuple[object, ...]:
 
 def _is_end(event: Event, pid: PID) -> bool:
     return event.sender == pid and not isinstance(event, Cancel)
-
-
-def _is_restarted(child: Child, reason: str) -> bool:
-    if child.restart == "transient":
-        return reason not in _ORDERLY_ENDS
-    return child.restart == "permanent"

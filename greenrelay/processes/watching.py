@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from greenrelay.message import Exit, LinkDown, MonitorRef
-from greenrelay.processes.current import require_process
+from greenrelay.message import LinkDown, MonitorRef
+from greenrelay.processes.current import current_node, require_process
 from greenrelay.processes.lifecycle import Process
-from greenrelay.processes.node import Node
 
 
 def monitor(pid: str) -> MonitorRef:
@@ -19,9 +18,7 @@ def monitor(pid: str) -> MonitorRef:
     Raises:
         NotAProcess: the caller is none.
     """
-    process = require_process("monitor()")
-    node: Node = process.node
-    return node.monitor(process, node.resolve(pid))
+    return require_process("monitor()").monitor(current_node().resolve(pid))
 
 
 def unmonitor(ref_or_pid: MonitorRef | str) -> None:
@@ -34,19 +31,14 @@ def unmonitor(ref_or_pid: MonitorRef | str) -> None:
         NameNotRegistered, InvalidPID: it is neither a ref, nor a PID, nor a registered name.
     """
     process = require_process("unmonitor()")
-    held = process.monitors if process.monitors is not None else set()
     if isinstance(ref_or_pid, MonitorRef):
-        pid, refs = None, {ref_or_pid}
-    else:
-        pid = process.node.resolve(ref_or_pid)
-        fewer = min(held, process.node.topology.refs(pid), key=len)
-        refs = {ref for ref in fewer if ref.pid == pid and ref in held}
-    for ref in refs & held:
-        held.discard(ref)
-        process.node.topology.unmonitor(ref)
-    process.mailbox.discard(
-        lambda event: isinstance(event, Exit) and (event.ref in refs or event.sender == pid)
-    )
+        process.unmonitor({ref_or_pid})
+        return
+    node = current_node()
+    pid = node.resolve(ref_or_pid)
+    held = process.monitors or set()
+    fewer = min(held, node.topology.refs(pid), key=len)
+    process.unmonitor({ref for ref in fewer if ref.pid == pid and ref in held}, pid)
 
 
 def link(pid: str) -> None:
@@ -58,7 +50,7 @@ def link(pid: str) -> None:
         NotAProcess: the caller is none.
     """
     process = require_process("link()")
-    node: Node = process.node
+    node = current_node()
     node.link(process, node.resolve(pid))
     process.raise_if_killed()
 
@@ -70,12 +62,12 @@ def unlink(pid: str) -> None:
         NotAProcess: the caller is none.
     """
     process = require_process("unlink()")
-    node: Node = process.node
+    node = current_node()
     other = node.resolve(pid)
     node.topology.unlink(process.pid, other)
     peer = node.find(other)
-    if isinstance(peer, Process) and peer.starter == process.pid:
-        peer.starter = None
+    if isinstance(peer, Process):
+        peer.forget_starter(process.pid)
     process.mailbox.discard(lambda event: isinstance(event, LinkDown) and event.sender == other)
 
 
@@ -85,4 +77,4 @@ def trap_links(on: bool = True) -> None:
     Raises:
         NotAProcess: the caller is none.
     """
-    require_process("trap_links()").traps_links = on
+    require_process("trap_links()").trap_links(on)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from greenrelay.logs import log_soon
 from greenrelay.message import Message
-from greenrelay.processes.lifecycle import describe_error
+from greenrelay.processes.endings import describe_error
 from greenrelay.processes.node import Node
 from greenrelay.relay.config import RelayConfig
 from greenrelay.relay.goodbyes import GOODBYES, Goodbye
@@ -133,8 +133,7 @@ class Recipient(Member):
 
     def blame(self, message: Message, fault: str) -> None:
         """Tell in the log what is wrong with a message: once, however many receive it."""
-        if message is not self.node.blamed:
-            self.node.blamed = message
+        if self.node.blame(message):
             about = self.pid, message.topic, message.sender, fault
             log_soon(self.LOG, logging.ERROR, "%s: bad %.80s from %s: %.300s", *about)
 

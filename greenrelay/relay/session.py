@@ -16,7 +16,6 @@ blocks, switches or raises; what is due later is due through the one timer wheel
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 from greenrelay.logs import log_soon
@@ -237,7 +236,7 @@ class Session(Recipient):
         try:
             self._detach(reason, code)
         finally:  # whatever the target does, its monitors and links are told
-            self.node.end(self, Exit(self.pid, exit_reason, time.time()))
+            self.node.end(self, exit_reason)
         self.node.lingering.add(self)
         self.go_on()
         now = self.wheel.clock()

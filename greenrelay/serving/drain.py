@@ -51,7 +51,7 @@ def drain(node: Node, seconds: float, spare: Set[PID] = frozenset()) -> None:
     """
     begun = time.monotonic()
     deadline = begun + seconds
-    node.is_draining = True
+    node.note_draining(True)
     _close_connections(node, seconds * GOODBYE_SHARE)
     while time.monotonic() < begun + seconds * CONNECTIONS_SHARE and (late := _connections(node)):
         for session in late:

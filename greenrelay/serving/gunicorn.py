@@ -19,8 +19,7 @@ import gevent
 import gevent.socket
 from gevent.baseserver import BaseServer
 
-from greenrelay.processes.current import default_node
-from greenrelay.processes.entity import default_name
+from greenrelay.processes.interpreter import default_node
 from greenrelay.serving.drain import drain
 from greenrelay.serving.stopping import LoopWatch
 from greenrelay.web.hijack import STATUS_KEY
@@ -55,9 +54,7 @@ def _on_masters_signal(server: Any, seen: list[int], number: int, frame: Any) ->
 
 def post_fork(server: Any, worker: Any) -> None:
     """Give the node of each worker a name of its own, also when the app was preloaded."""
-    node = default_node()
-    if node.has_default_name:
-        node.name = default_name()
+    default_node().renew_name()
 
 
 def post_worker_init(worker: Any) -> None:

@@ -21,15 +21,9 @@ from werkzeug.test import TestResponse
 
 from greenrelay.logs import log_now
 from greenrelay.pid import PID
-from greenrelay.processes.current import (
-    current_node,
-    default_node,
-    fresh_interpreter,
-    is_interpreters,
-    likely_node,
-    on_node,
-)
+from greenrelay.processes.current import current_node, on_node
 from greenrelay.processes.entity import default_name
+from greenrelay.processes.interpreter import default_node, fresh_interpreter, this_interpreter
 from greenrelay.processes.node import Node
 from greenrelay.serving.drain import drain
 from greenrelay.serving.server import RelayServer
@@ -94,7 +88,7 @@ class ServedApp:
         self.server.start()
         given = self._given_node
         if self._middleware is not None:
-            if is_interpreters(given) and not len(given):
+            if this_interpreter().has_made(given) and not len(given):
                 # Made here: the loop of this thread is the one that it knows.
                 own = f"{default_name()}-{secrets.token_hex(4)}"
                 name = own if given.has_default_name else given.name
@@ -209,7 +203,7 @@ class ServedApp:
         self.server.close()
         drain(self.node, drain_seconds, self._older)
         self.server.stop(timeout=drain_seconds)
-        self.node.is_draining = False
+        self.node.note_draining(False)
         if self.thread is not None:  # its loop ends with it, and nothing goes on
             _await_end(self.node, self._older)
 
@@ -273,12 +267,12 @@ def _may_leave(app: Any, servers: list[ServedApp]) -> bool:
         return False
     if any(server.node is node for server in servers):  # the same app, once more
         return any(server.node is node and server.thread is not None for server in servers)
-    is_meant = current_node() is node and not is_interpreters(node)
+    is_meant = current_node() is node and not this_interpreter().has_made(node)
     return not is_meant and not len(node)
 
 
 def _node_of(middleware: RelayMiddleware | None) -> Node:
-    return likely_node() if middleware is None else middleware.node
+    return this_interpreter().likely_node() if middleware is None else middleware.node
 
 
 def _find_wrapped(app: Any) -> RelayMiddleware | None:
@@ -316,6 +310,6 @@ def leaks(node: Node) -> list[str]:
             found.append(f"{len(table)} {kind}")
     if not node.topology.is_empty():
         found.append("monitors or links")
-    if node.count_timers():
-        found.append(f"{node.count_timers()} timers")
+    if len(node.table.timers):
+        found.append(f"{len(node.table.timers)} timers")
     return found

@@ -7,7 +7,6 @@ nothing is upgraded, and no socket touched, before all of it has been looked at.
 from __future__ import annotations
 
 import email.utils
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
@@ -148,7 +147,7 @@ class Admission:
     def withdraw(self, session: Session) -> None:
         """Forget a session that has got no socket, so that its room is free again."""
         self._node.add(session)
-        self._node.end(session, Exit(session.pid, CONNECTION_LOST, time.time()))
+        self._node.end(session, CONNECTION_LOST)
 
     def _admit_stream(
         self, environ: dict[str, Any], value: str, rule: Rule, headers: Headers

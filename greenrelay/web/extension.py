@@ -25,7 +25,7 @@ from greenrelay.errors import ClientGone, ConfigurationError
 from greenrelay.fields import EventStreamFields, WebSocketFields
 from greenrelay.logs import log_now
 from greenrelay.pid import ID_BYTES, PID
-from greenrelay.processes.current import default_node, share_node
+from greenrelay.processes.interpreter import default_node, this_interpreter
 from greenrelay.processes.node import Node
 from greenrelay.processes.spawning import Parameters, spawn_in
 from greenrelay.protocol.origins import OriginPolicy
@@ -38,7 +38,7 @@ from greenrelay.web.routers import load_routers
 from greenrelay.web.routing import accept_upgrades
 from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS
 
-if TYPE_CHECKING:  # as in `greenrelay.spawning`
+if TYPE_CHECKING:  # as in `processes.spawning`
     from typing_extensions import Unpack
 
     from greenrelay.processes.spawning import Arguments
@@ -106,7 +106,7 @@ class GreenRelay:
             if error not in app.error_handler_spec[None][None]:
                 app.register_error_handler(error, handle)
         is_chosen = self._node is not None or settings["GREENRELAY_NODE"] is not None
-        _tell_sharing(app, share_node(app, node, is_chosen))
+        _tell_sharing(app, this_interpreter().share_node(app, node, is_chosen))
         app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's documentation does
 
     @property
@@ -144,7 +144,9 @@ class GreenRelay:
             values["target_pid"] = target
         return _answer(EVENT_STREAM, values)
 
-    @overload  # as process.spawn()
+    # As process.spawn(), and `app`. No type says that: `Concatenate` adds no keyword to another
+    # function's parameters, so that the overloads stand here once more.
+    @overload
     def spawn(
         self,
         target: str,

@@ -26,7 +26,8 @@ from werkzeug.wsgi import ClosingIterator
 from greenrelay.errors import ConfigurationError, RefusedError
 from greenrelay.logs import log_now
 from greenrelay.pid import PID
-from greenrelay.processes.current import default_node, on_node
+from greenrelay.processes.current import on_node
+from greenrelay.processes.interpreter import default_node
 from greenrelay.processes.node import Node
 from greenrelay.processes.turn import Turn
 from greenrelay.protocol.frames import encode_close

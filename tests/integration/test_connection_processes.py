@@ -278,7 +278,7 @@ def test_timers_of_a_connection_end_with_it(hall, guest):
     client, pid = guest
     process.send_after(60, pid, "late")
     client.close()
-    wait_until(lambda: hall.node.count_timers() == 0)
+    wait_until(lambda: len(hall.node.table.timers) == 0)
 
 
 def test_message_for_a_connection_that_is_gone_is_not_taken(hall, guest):

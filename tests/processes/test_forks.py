@@ -13,7 +13,7 @@ PARENT = """
 import os, sys
 import gevent
 from greenrelay import process
-from greenrelay.processes.current import default_node
+from greenrelay.processes.interpreter import default_node
 
 def loop(text):
     for message in process.inbox():
@@ -39,7 +39,7 @@ LOOK = """
     print(node.name.endswith(str(os.getpid())))
     gevent.sleep(0.1)
     print(len(node), process.registry.lookup("first"))
-    print(process.is_alive(pid), node.count_timers())
+    print(process.is_alive(pid), len(node.table.timers))
 """
 GOES_ON = ["parent True True", "first hello", "first timed"]
 

@@ -10,7 +10,7 @@ from greenrelay.errors import NotAProcess
 from greenrelay.message import Cancel, Message
 from greenrelay.processes.channel import ChannelClosed
 from greenrelay.processes.mailbox import Mailbox
-from tests.sample_mailboxes import an_exit, drain, fill, own, own_by, soon
+from tests.sample_mailboxes import an_exit, drain, fill, own_mailbox, soon
 
 # -- taking ------------------------------------------------------------------------------
 
@@ -77,9 +77,9 @@ def test_late_wake_up_disturbs_no_other_wait(mailbox):
         pytest.param(lambda mailbox: mailbox.take((mailbox.inbox,), None), id="take"),
     ],
 )
-def test_only_the_owner_takes(mailbox, take):
+def test_only_the_owner_takes(take):
+    mailbox = Mailbox()
     fill(mailbox, "a")
-    own_by(None, mailbox)
     with pytest.raises(NotAProcess, match=r"only the process that owns .* process.inbox\(\)"):
         take(mailbox)
     assert len(mailbox) == 1
@@ -284,9 +284,8 @@ def test_killed_mailbox_takes_no_message(mailbox):
 class Turns:
     """A turn that notes what happens to it."""
 
-    def __init__(self, mailbox):
+    def __init__(self):
         self.notes = []
-        own(mailbox, self)
 
     def enter(self):
         self.notes.append("enter")
@@ -295,9 +294,10 @@ class Turns:
         self.notes.append("leave")
 
 
-def test_each_item_has_its_turn(mailbox):
+def test_each_item_has_its_turn():
     """§2.7"""
-    turns = Turns(mailbox)
+    turns = Turns()
+    mailbox = own_mailbox(turn=turns)
     fill(mailbox, "ab")
     mailbox.close()
     for message in mailbox.inbox:
@@ -305,9 +305,10 @@ def test_each_item_has_its_turn(mailbox):
     assert turns.notes == ["leave", "enter", "a", "leave", "enter", "b", "leave", "enter"]
 
 
-def test_no_turn_is_held_while_the_owner_waits(mailbox):
+def test_no_turn_is_held_while_the_owner_waits():
     """§2.7"""
-    turns = Turns(mailbox)
+    turns = Turns()
+    mailbox = own_mailbox(turn=turns)
     soon(lambda: turns.notes.append("elsewhere"))
     mailbox.inbox.receive(timeout=0.01)
     assert turns.notes == ["leave", "elsewhere", "enter"]

@@ -3,8 +3,7 @@
 import pytest
 
 from greenrelay.message import Message
-from greenrelay.processes.mailbox import Mailbox
-from tests.sample_mailboxes import an_exit, drain, fill, own
+from tests.sample_mailboxes import an_exit, drain, fill, own_mailbox
 
 
 def test_mailbox_is_full_from_its_mark_down_to_half_of_it(mailbox):
@@ -38,7 +37,7 @@ def test_events_do_not_count(mailbox):
 
 
 def test_mark_of_zero_is_off():
-    mailbox = own(Mailbox(max_messages=0))
+    mailbox = own_mailbox(max_messages=0)
     fill(mailbox, "a" * 20_000)
     assert not mailbox.is_full
 
@@ -85,7 +84,7 @@ def test_client_that_is_told_may_hold_back_at_once_again(mailbox):
 @pytest.mark.parametrize("size", [16, 40])
 def test_bytes_of_clients_count(size):
     """§8"""
-    mailbox, levels = own(Mailbox(max_messages=100, max_bytes=40)), []
+    mailbox, levels = own_mailbox(max_messages=100, max_bytes=40), []
     for _ in range(3):
         mailbox.put(Message("a", size=size))
         levels.append(mailbox.is_full)
@@ -96,7 +95,7 @@ def test_bytes_of_clients_count(size):
 
 def test_mailbox_is_full_down_to_half_of_its_bytes():
     """§8"""
-    mailbox = own(Mailbox(max_messages=0, max_bytes=4))
+    mailbox = own_mailbox(max_messages=0, max_bytes=4)
     for _ in range(5):
         mailbox.put(Message("a", size=1))
     levels = [mailbox.is_full and mailbox.inbox.receive(timeout=0) is not None for _ in range(4)]

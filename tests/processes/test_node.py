@@ -8,7 +8,8 @@ from greenrelay import process
 from greenrelay.errors import InvalidPID, NameNotRegistered, NameTaken, ProcessDown
 from greenrelay.message import Exit, LinkDown
 from greenrelay.pid import PID
-from greenrelay.processes.entity import default_name, resolve_target
+from greenrelay.processes.entity import default_name
+from greenrelay.processes.functions import resolve_target
 from greenrelay.processes.node import Node
 from greenrelay.testing import leaks, wait_until
 from tests.sample_processes import collect, crash, idle
@@ -51,7 +52,7 @@ class Connection:
 def connection(node):
     connection = Connection(node)
     yield connection
-    node.end(connection, Exit(connection.pid, "normal", at=0.0))
+    node.end(connection, "normal")
 
 
 # -- names and PIDs (§1.1) ---------------------------------------------------------------
@@ -144,7 +145,7 @@ def test_broadcast_is_one_message_for_all(node, connection):
     other = Connection(node)
     assert node.broadcast([connection.pid, other.pid], "topic") == 2
     assert connection.messages[0] is other.messages[0]
-    node.remove(other)
+    node.table.remove(other)
 
 
 def test_broadcast_counts_who_took_it(node, connection):
@@ -176,7 +177,7 @@ def test_connection_may_have_a_name_and_be_in_groups(node, connection):
     node.register("name", connection.pid)
     node.join("group", connection.pid)
     assert node.resolve("name") == connection.pid
-    node.end(connection, Exit(connection.pid, "normal", at=0.0))
+    node.end(connection, "normal")
     assert (len(node.registry), len(node.groups)) == (0, 0)
 
 
@@ -235,7 +236,7 @@ def test_names_and_groups_are_free_when_the_news_come(node):
 def test_ending_twice_is_ending_once(node, connection, observer):
     observer.watch(connection.pid)
     for reason in ("normal", "killed"):
-        node.end(connection, Exit(connection.pid, reason, at=0.0))
+        node.end(connection, reason)
     assert [exit.reason for exit in observer.exits] == ["normal"]
 
 
@@ -246,7 +247,7 @@ def test_death_of_a_connection_is_never_raised_where_it_was_caused(node, in_proc
 
     def body():
         process.link(connection.pid)
-        node.end(connection, Exit(connection.pid, "connection_lost", at=0.0))
+        node.end(connection, "connection_lost")
         notes.append("went on")
         process.inbox().receive()
         notes.append("and on")
@@ -266,7 +267,7 @@ def test_info_of_a_connection_has_its_own_and_the_node_s(node, connection, obser
     node.join("group", connection.pid)
     node.register("name", connection.pid)
     observer.watch(connection.pid)
-    assert node.info(connection.pid) == {
+    assert node.table.info(connection.pid) == {
         "pid": connection.pid,
         "names": ["name"],
         "groups": ["group"],
@@ -278,4 +279,4 @@ def test_info_of_a_connection_has_its_own_and_the_node_s(node, connection, obser
 
 def test_info_of_the_dead_is_none(node):
     """§2"""
-    assert node.info(UNKNOWN) is None
+    assert node.table.info(UNKNOWN) is None

@@ -284,7 +284,7 @@ class World:
             settle(self.node)
         living = [actor for actor in self.actors if not actor.ended]
         assert {entity.pid for entity in self.node} == {actor.pid for actor in living}
-        assert self.node.count_timers() == sum(actor.timers for actor in living)
+        assert len(self.node.table.timers) == sum(actor.timers for actor in living)
         for actor in self.actors:
             assert actor.received == actor.accepted[: len(actor.received)]
             self.check_tables(actor)

@@ -11,56 +11,6 @@ from greenrelay.process import Child, Supervisor
 from greenrelay.testing import wait_until
 from tests.sample_processes import idle, sleep
 
-NAMES = ("one", "two", "three")
-
-
-class Troupe:
-    """Children that note when they start and stop, and end as they are told."""
-
-    def __init__(self, node):
-        self.node = node
-        self.notes = []
-
-    def child(self, name, **options):
-        return Child(self.act, (name,), name=name, **options)
-
-    def children(self, **options):
-        return [self.child(name, **options) for name in NAMES]
-
-    def act(self, name):
-        self.notes.append(f"+{name}")
-        try:
-            for message in process.inbox():
-                message.payload()
-        finally:
-            self.notes.append(f"-{name}")
-
-    def tell(self, name, call=lambda: 1 / 0):
-        """Have a child call something, by default fail, and wait until it has ended."""
-        pid = process.registry.lookup(name)
-        process.send(pid, "do", call)
-        wait_until(lambda: not process.is_alive(pid))
-
-    def wait_for(self, text):
-        """Wait until the notes are these, and forget them."""
-        wait_until(lambda: len(self.notes) >= len(text.split()))
-        gevent.idle()  # nothing else may follow
-        notes, self.notes[:] = " ".join(self.notes), []
-        assert notes == text
-
-    def start(self, supervisor, **options):
-        """Start a supervisor, wait until its children are there, and return its PID."""
-        pid = supervisor.start(**options)
-        wait_until(lambda: len(self.notes) == len(supervisor.children))
-        self.notes.clear()
-        return pid
-
-
-@pytest.fixture
-def troupe(node):
-    return Troupe(node)
-
-
 # -- starting and stopping ---------------------------------------------------------------
 
 
@@ -117,7 +67,7 @@ def test_supervisor_may_be_called_in_a_process(troupe, observer):
 def test_killed_supervisor_takes_its_children_along(troupe, node, observer):
     """§2.4: they are linked with it."""
     pid = troupe.start(Supervisor(troupe.children()))
-    children = [process.registry.lookup(name) for name in NAMES]
+    children = [process.registry.lookup(name) for name in troupe.names]
     observer.watch(*children)
     process.terminate(pid)
     assert [observer.wait_for(child).reason for child in children] == ["killed"] * 3
@@ -176,10 +126,10 @@ def test_several_that_fail_at_once_are_all_there_again(troupe, observer, strateg
     """Also one that ends while the supervisor stops another."""
     pid = troupe.start(Supervisor(troupe.children(), strategy=strategy))
     before = time.monotonic()
-    for name in NAMES:
+    for name in troupe.names:
         process.send(name, "do", lambda: 1 / 0)
     wait_until(lambda: troupe.notes.count("+one") + troupe.notes.count("+three") >= 2)
-    wait_until(lambda: all(process.registry.lookup(name) for name in NAMES))
+    wait_until(lambda: all(process.registry.lookup(name) for name in troupe.names))
     assert process.is_alive(pid)
     assert time.monotonic() - before < 2
 
@@ -256,128 +206,6 @@ def test_child_that_is_not_started_anew_is_logged(troupe, caplog):
     wait_until(lambda: caplog.messages)
     assert caplog.messages == ["child one ended: normal; it is not restarted"]
     assert caplog.records[0].levelno == logging.INFO
-
-
-# -- intensity and back-off --------------------------------------------------------------
-
-
-def test_supervisor_gives_up_after_too_many_restarts(troupe, observer):
-    """§2: reason `shutdown`, children in reverse order."""
-    pid = troupe.start(Supervisor(troupe.children(), max_restarts=1))
-    observer.watch(pid)
-    troupe.tell("two")
-    troupe.wait_for("-two +two")
-    troupe.tell("two")
-    assert observer.wait_for(pid).reason == "shutdown"
-    troupe.wait_for("-two -three -one")
-
-
-def test_supervisor_without_restarts_gives_up_at_once(troupe, observer):
-    pid = troupe.start(Supervisor(troupe.children(), max_restarts=0))
-    observer.watch(pid)
-    troupe.tell("three")
-    assert observer.wait_for(pid).reason == "shutdown"
-    troupe.wait_for("-three -two -one")
-
-
-def test_old_restarts_are_forgiven(troupe):
-    """§2: it is so many within so many seconds that count."""
-    pid = troupe.start(Supervisor([troupe.child("one")], max_restarts=1, within=0.03))
-    for _ in range(4):
-        troupe.tell("one")
-        troupe.wait_for("-one +one")
-        gevent.sleep(0.04)
-    assert process.is_alive(pid)
-
-
-def test_restarts_in_a_row_wait_longer_and_longer(troupe):
-    """§2: the first is at once, then 50 ms, 100 ms, …"""
-    troupe.start(Supervisor([troupe.child("one")]))
-    troupe.tell("one")
-    gevent.idle()
-    for seconds in (0.05, 0.1):
-        assert process.registry.lookup("one")
-        before = time.monotonic()
-        troupe.tell("one")
-        wait_until(lambda: process.registry.lookup("one"))
-        assert time.monotonic() - before >= seconds
-
-
-def test_supervisor_can_be_stopped_while_it_waits_to_restart(troupe, observer):
-    pid = troupe.start(Supervisor([troupe.child("one")]))
-    for _ in range(3):
-        wait_until(lambda: process.registry.lookup("one"))
-        troupe.tell("one")
-    process.cancel(pid)
-    assert observer.reason_of(pid) == "shutdown"
-
-
-def test_failure_goes_up_to_the_next_supervisor(troupe):
-    """§2: one who can start a larger part afresh."""
-    inner = Supervisor([troupe.child("one")], max_restarts=0)
-    Supervisor([inner]).start()
-    troupe.wait_for("+one")
-    troupe.tell("one")
-    troupe.wait_for("-one +one")
-
-
-# -- reports -----------------------------------------------------------------------------
-
-
-def test_reports_say_which_child_why_and_how_often(troupe, caplog):
-    """§2"""
-    pid = troupe.start(Supervisor([troupe.child("one")], max_restarts=1))
-    troupe.tell("one", lambda: 1 / 0)
-    troupe.wait_for("-one +one")
-    troupe.tell("one", lambda: process.exit("bad"))
-    wait_until(lambda: not process.is_alive(pid))
-    reports = [each for each in caplog.records if each.name == "greenrelay.supervisor"]
-    assert [(each.levelname, each.message) for each in reports] == [
-        (
-            "WARNING",
-            "child one ended: error: ZeroDivisionError: division by zero; restart 1 of 1 in 5 s",
-        ),
-        ("ERROR", "child one ended: bad; 2 ends in 5 s are too many, giving up"),
-    ]
-
-
-# -- singletons --------------------------------------------------------------------------
-
-
-def test_singleton_is_taken_over(troupe, observer):
-    """§2: by a supervisor that has waited for the name."""
-    first = troupe.start(Supervisor([troupe.child("leader")]))
-    second = Supervisor([troupe.child("leader")]).start()
-    leader = process.registry.lookup("leader")
-    observer.watch(leader)
-    gevent.idle()
-    assert troupe.notes == []
-    process.terminate(first)
-    assert observer.wait_for(leader).reason == "killed"
-    troupe.wait_for("-leader +leader")
-    assert process.info("leader")["links"] == [second]
-
-
-def test_failed_singleton_has_one_successor(troupe):
-    """§2: both supervisors want to start it."""
-    for _ in range(2):
-        Supervisor([troupe.child("leader")]).start()
-    troupe.wait_for("+leader")
-    for _ in range(3):
-        troupe.tell("leader")
-        wait_until(lambda: process.registry.lookup("leader"))
-    assert troupe.notes.count("+leader") - troupe.notes.count("-leader") in (0, 1)
-    assert len(process.info("leader")["links"]) == 1
-
-
-def test_stopping_supervisor_leaves_another_s_singleton_alone(troupe, observer):
-    troupe.start(Supervisor([troupe.child("leader")]))
-    second = Supervisor([troupe.child("leader")]).start()
-    gevent.sleep(0)
-    process.cancel(second)
-    assert observer.reason_of(second) == "shutdown"
-    assert process.info("leader")["watchers"] == 1
-    assert troupe.notes == []
 
 
 # -- bad use -----------------------------------------------------------------------------

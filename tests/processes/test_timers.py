@@ -18,17 +18,6 @@ def timers():
     return Timers(HubThread())
 
 
-@pytest.fixture
-def messages():
-    return []
-
-
-@pytest.fixture
-def receiver(node, messages):
-    """The PID of a process that keeps its messages."""
-    return node.spawn(collect, (messages,), name="receiver")
-
-
 # -- one timer ---------------------------------------------------------------------------
 
 
@@ -120,10 +109,10 @@ def test_name_that_nobody_holds_then_is_logged(node, caplog):
 
 def test_timers_end_with_their_destination(node, receiver):
     timer = process.send_after(60, receiver, "late")
-    assert node.count_timers() == 1
+    assert len(node.table.timers) == 1
     node.terminate(receiver)
     wait_until(lambda: not timer.is_waiting)
-    assert node.count_timers() == 0
+    assert len(node.table.timers) == 0
 
 
 def test_timer_survives_its_sender(in_process, receiver, messages):
@@ -134,7 +123,7 @@ def test_timer_survives_its_sender(in_process, receiver, messages):
 def test_nothing_waits_for_a_dead_process(node, in_process):
     timer = process.send_after(60, in_process(process.pid), "late")
     assert not timer.is_waiting
-    assert node.count_timers() == 0
+    assert len(node.table.timers) == 0
 
 
 def test_waiting_for_a_timer_is_no_dead_end(node):
@@ -163,7 +152,7 @@ def test_waiting_for_a_timer_is_no_dead_end(node):
 def test_bad_use_is_an_error_at_once(node, arguments, error, text):
     with pytest.raises(error, match=text):
         process.send_after(*arguments)
-    assert node.count_timers() == 0
+    assert len(node.table.timers) == 0
 
 
 def test_unknown_name_is_no_error_yet(node):

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask, current_app, g
 
 from greenrelay import ConfigurationError, GreenRelay, Node, RelayMiddleware, process
-from greenrelay.processes.current import default_node
+from greenrelay.processes.interpreter import default_node
 from greenrelay.testing import wait_until
 from tests.targets import RecordingTarget
 
