@@ -148,12 +148,9 @@ class Arrivals(Receiver):
 
     def add(self, item: object) -> None:
         """Add to the queue, and wake the owner if it waits there."""
-        queue = self.queue
-        if self._may_append:
-            self._arrived.append(item)
-        else:
-            queue.put_nowait(item)
-            self._may_append = True  # once is enough
+        queue = self.queue if self._queue is None else self._queue
+        queue.put_nowait(item)
+        self._may_append = True  # it is woken once, for whatever else comes until it runs
 
     def add_other(self, item: object) -> None:
         """Add what is no message: an event, or a wake-up."""

@@ -22,6 +22,21 @@ class ChannelClosed(gevent.GreenletExit):
     """
 
 
+class Quitter(Protocol):
+    """The process around an owner."""
+
+    def give_up(self) -> None:
+        """End it for everybody else: it catches its own end again and again."""
+
+
+class Owner(Protocol):
+    """The greenlet of a process."""
+
+    @property
+    def process(self) -> Quitter:
+        """What it runs."""
+
+
 class Receiver(Protocol):
     """What a channel asks of the mailbox around it."""
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import PID
+from greenrelay.processes.channel import Owner
 from greenrelay.processes.mailbox import Mailbox
-from greenrelay.processes.receive import Owner
 from greenrelay.processes.topology import Watcher
 from greenrelay.processes.turn import Turn
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from greenrelay.message import Cancel, Event, Message
-from greenrelay.processes.channel import Channel
+from greenrelay.processes.arrivals import WAKE_UP
+from greenrelay.processes.channel import Channel, Owner
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.marks import Marks
-from greenrelay.processes.receive import Owner, SelectiveReceive
+from greenrelay.processes.receive import SelectiveReceive
 from greenrelay.processes.turn import Turn
 from greenrelay.wire import MAX_MAILBOX_BYTES, MAX_MAILBOX_MESSAGES
 
@@ -104,6 +105,30 @@ class Mailbox(SelectiveReceive):
             self._cancellation = None
             self.is_closed = False
         return self.events
+
+    def close(self) -> None:
+        """Take no more messages: the channels but the events' give what they have, then end."""
+        self.is_closed = True
+        self._may_pop = False
+        if self.is_waiting:
+            self.add_other(WAKE_UP)
+
+    def kill(self, exception: BaseException) -> None:
+        """Raise `exception` from every take from now on, and take no more messages."""
+        self.kill_exception = exception
+        self.is_closed = True
+        self._may_pop = False
+
+    def take_kill(self) -> BaseException | None:
+        """Return the kill for the caller to raise; `None`: there is none, or it has been raised."""
+        if self.has_raised_kill:
+            return None
+        self.has_raised_kill = self.kill_exception is not None
+        return self.kill_exception
+
+    def renew_kill(self) -> None:
+        """Have a kill raised once more."""
+        self.has_raised_kill = False
 
     def release(self) -> None:
         """Let go of everything: the owner has ended, and so need not wait for the collector."""

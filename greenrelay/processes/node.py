@@ -21,12 +21,12 @@ import gevent
 from greenrelay.errors import ProcessDown
 from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import ID_BYTES, PID
+from greenrelay.processes.channel import Owner
 from greenrelay.processes.entity import Entity, check_topic, default_name
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.forks import at_fork, end_inherited
 from greenrelay.processes.hubthread import HubThread
 from greenrelay.processes.mailbox import Mailbox
-from greenrelay.processes.receive import Owner
 from greenrelay.processes.starting import Start, start_on
 from greenrelay.processes.table import Table
 from greenrelay.processes.timers import Timers

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn
 
 import gevent
 from gevent.queue import Empty
@@ -20,8 +20,8 @@ from greenlet import getcurrent
 
 from greenrelay.errors import NotAProcess
 from greenrelay.message import Cancel, Message
-from greenrelay.processes.arrivals import WAKE_UP, Arrivals
-from greenrelay.processes.channel import Channel, ChannelClosed
+from greenrelay.processes.arrivals import Arrivals
+from greenrelay.processes.channel import Channel, ChannelClosed, Owner
 from greenrelay.processes.fairness import FAIR_SHARE, SLICE_SECONDS, SLOW_SECONDS, Rotation
 from greenrelay.processes.marks import Marks
 from greenrelay.processes.turn import Turn
@@ -30,21 +30,6 @@ MAX_END_RAISES: Final = 100
 """So often a process may catch its end, in handlers around handlers, before it is given up."""
 GIVEN_UP_SECONDS: Final = 1.0
 """Then each further attempt to receive takes so long: a loop that catches all must not spin."""
-
-
-class Quitter(Protocol):
-    """The process around an owner."""
-
-    def give_up(self) -> None:
-        """End it for everybody else: it catches its own end again and again."""
-
-
-class Owner(Protocol):
-    """The greenlet of a process."""
-
-    @property
-    def process(self) -> Quitter:
-        """What it runs."""
 
 
 class SelectiveReceive(Arrivals):
@@ -265,7 +250,7 @@ class SelectiveReceive(Arrivals):
         Raises:
             Empty: nothing has, in `timeout` seconds.
         """
-        queue = self._queue or self.queue
+        queue = self.queue if self._queue is None else self._queue
         self._may_append = False
         try:
             # Not get(): an exception thrown in from now on finds the item in its place.
@@ -290,30 +275,6 @@ class SelectiveReceive(Arrivals):
 
     # -- the end ---------------------------------------------------------------
 
-    def close(self) -> None:
-        """Take no more messages: the channels but the events' give what they have, then end."""
-        self.is_closed = True
-        self._may_pop = False
-        if self.is_waiting:
-            self.add_other(WAKE_UP)
-
-    def kill(self, exception: BaseException) -> None:
-        """Raise `exception` from every take from now on, and take no more messages."""
-        self.kill_exception = exception
-        self.is_closed = True
-        self._may_pop = False
-
-    def take_kill(self) -> BaseException | None:
-        """Return the kill for the caller to raise; `None`: there is none, or it has been raised."""
-        if self.has_raised_kill:
-            return None
-        self.has_raised_kill = self.kill_exception is not None
-        return self.kill_exception
-
-    def renew_kill(self) -> None:
-        """Have a kill raised once more."""
-        self.has_raised_kill = False
-
     def _check_open(self, channels: tuple[Channel[Any], ...]) -> None:
         """Raise what asking empty channels for more comes to, if one of them gets no more."""
         if self.is_closed and any(channel is not self._events for channel in channels):
@@ -327,7 +288,7 @@ class SelectiveReceive(Arrivals):
         self._cancellation = None
         self.has_raised_kill = self.kill_exception is not None
         if self._end_raises > MAX_END_RAISES:
-            self.kill(end)
+            self.kill_exception = end
             if self._owner is not None:
                 self._owner.process.give_up()
             gevent.sleep(GIVEN_UP_SECONDS)
