@@ -22,13 +22,28 @@ class ChannelClosed(gevent.GreenletExit):
     """
 
 
-class Taker(Protocol):
-    """The mailbox around a channel."""
+class Quitter(Protocol):
+    """The process around an owner."""
 
-    def take(
-        self, channels: tuple[Channel[Any], ...], timeout: float | None
-    ) -> tuple[Channel[Any], Any] | None:
-        """Return the next item of the first channel that has one."""
+    def give_up(self) -> None:
+        """End it for everybody else: it catches its own end again and again."""
+
+
+class Owner(Protocol):
+    """The greenlet of a process."""
+
+    @property
+    def process(self) -> Quitter:
+        """What it runs."""
+
+
+class Receiver(Protocol):
+    """What a channel asks of the mailbox around it."""
+
+    __slots__ = ()
+
+    def receive(self, channel: Channel[Any], timeout: float | None) -> Any:
+        """Return the next item of a channel, `None` when `timeout` seconds have passed."""
 
     def iterate(self, channel: Channel[Any]) -> Iterator[Any]:
         """Yield the items of one channel until it ends."""
@@ -45,7 +60,7 @@ class Channel(Generic[Item]):
 
     __slots__ = ("aside", "is_unlistened", "mailbox", "topic")
 
-    def __init__(self, mailbox: Taker, topic: str | None = None) -> None:
+    def __init__(self, mailbox: Receiver, topic: str | None = None) -> None:
         self.mailbox = mailbox
         """Whose it is."""
         self.topic = topic
@@ -80,8 +95,8 @@ class Channel(Generic[Item]):
             NotAProcess: another greenlet than the channel's own process asks.
             ValueError: `unlisten()` has closed this channel.
         """
-        taken = self.mailbox.take((self,), timeout)
-        return None if taken is None else taken[1]
+        item: Item | None = self.mailbox.receive(self, timeout)
+        return item
 
     def __iter__(self) -> Iterator[Item]:
         """Yield items until the process is cancelled or terminated, or the channel unlistened.

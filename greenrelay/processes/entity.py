@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import PID
+from greenrelay.processes.channel import Owner
 from greenrelay.processes.mailbox import Mailbox
 from greenrelay.processes.topology import Watcher
 from greenrelay.processes.turn import Turn
@@ -63,7 +64,7 @@ class Home(Protocol):
     def find(self) -> Callable[[str], Entity | None]:
         """Return what lives under a PID."""
 
-    def make_mailbox(self, owner: object, turn: Turn | None) -> Mailbox:
+    def make_mailbox(self, owner: Owner, turn: Turn | None) -> Mailbox:
         """Return a mailbox for a greenlet."""
 
     def send(self, dest: str, topic: str, payload: Any = None, sender: PID | None = None) -> bool:

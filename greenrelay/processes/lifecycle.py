@@ -202,7 +202,7 @@ class Process:
     @property
     def is_full(self) -> bool:
         """Whether connections should stop parsing and reading for it."""
-        return self.mailbox.is_full
+        return self.mailbox.marks.is_full
 
     @property
     def is_killed(self) -> bool:

@@ -21,6 +21,7 @@ import gevent
 from greenrelay.errors import ProcessDown
 from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import ID_BYTES, PID
+from greenrelay.processes.channel import Owner
 from greenrelay.processes.entity import Entity, check_topic, default_name
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.forks import at_fork, end_inherited
@@ -126,7 +127,7 @@ class Node:
         """
         return PID.make(host, self.name, self._random(ID_BYTES))
 
-    def make_mailbox(self, owner: object, turn: Turn | None) -> Mailbox:
+    def make_mailbox(self, owner: Owner, turn: Turn | None) -> Mailbox:
         """Return a mailbox for a greenlet, with this node's marks."""
         return Mailbox(self.max_mailbox, self.max_mailbox_bytes, self.rotation, owner, turn)
 

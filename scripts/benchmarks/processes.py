@@ -88,8 +88,8 @@ SUITE = Suite(
     ),
     aims=(
         Aim("spawn", 40_000),
-        Aim("pingpong", 300_000),
-        Aim("oneway", 1_000_000),
-        Aim("idle", 9),
+        Aim("pingpong", 250_000),
+        Aim("oneway", 1_300_000),
+        Aim("idle", 10.5),
     ),
 )

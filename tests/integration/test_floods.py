@@ -129,8 +129,7 @@ def test_drained_target_is_not_flooded_at_once(node, relay_server, paused):
 def test_compressed_messages_stop_at_the_mark(node, relay_server, paused):
     """§8: a read of 65 KiB holds fifty of a mebibyte."""
     pid, target, go = paused
-    node.find(pid).mailbox.__init__(max_messages=2)
-    node.find(pid).mailbox.owner = node.find(pid).greenlet
+    node.find(pid).mailbox.__init__(max_messages=2, owner=node.find(pid).greenlet)
     server = relay_server(relay_app(node, pid, compression=True))
     with raw.RawClient(server.url) as client:
         client.upgrade(sec_websocket_extensions="permessage-deflate")

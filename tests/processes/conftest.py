@@ -6,6 +6,7 @@ import pytest
 from greenrelay import process
 from greenrelay.process import Child
 from greenrelay.testing import wait_until
+from tests.sample_mailboxes import own_mailbox
 from tests.sample_processes import collect
 
 
@@ -67,3 +68,9 @@ class Troupe:
 @pytest.fixture
 def troupe(node):
     return Troupe(node)
+
+
+@pytest.fixture
+def mailbox():
+    """A mailbox that the test itself may take from."""
+    return own_mailbox(max_messages=4)

@@ -1,4 +1,4 @@
-"""Channels and mailboxes: order, waking, closing, marks, turns (§2.2, §2.5, §8)."""
+"""Channels and mailboxes: order, waking, closing, turns (§2.2, §2.5, §2.7)."""
 
 import time
 
@@ -7,43 +7,10 @@ import greenlet
 import pytest
 
 from greenrelay.errors import NotAProcess
-from greenrelay.message import Cancel, Exit, Message
-from greenrelay.pid import PID
+from greenrelay.message import Cancel, Message
 from greenrelay.processes.channel import ChannelClosed
 from greenrelay.processes.mailbox import Mailbox
-
-SOMEBODY = PID("proc@test/0123456789abcdef")
-
-
-@pytest.fixture
-def mailbox():
-    """A mailbox that the test itself may take from."""
-    return own(Mailbox(max_messages=4))
-
-
-def own(mailbox):
-    mailbox.owner = greenlet.getcurrent()
-    return mailbox
-
-
-def fill(mailbox, topics):
-    return [mailbox.put(Message(topic)) for topic in topics]
-
-
-def drain(channel):
-    """Return the topics of what a channel has."""
-    taken = iter(lambda: channel.receive(timeout=0), None)
-    return [message.topic for message in taken]
-
-
-def soon(call, *args):
-    """Call from the hub, in the loop's next turn."""
-    gevent.get_hub().loop.run_callback(call, *args)
-
-
-def an_exit(reason="normal"):
-    return Exit(SOMEBODY, reason, at=0.0)
-
+from tests.sample_mailboxes import an_exit, drain, fill, own_mailbox, soon
 
 # -- taking ------------------------------------------------------------------------------
 
@@ -110,9 +77,9 @@ def test_late_wake_up_disturbs_no_other_wait(mailbox):
         pytest.param(lambda mailbox: mailbox.take((mailbox.inbox,), None), id="take"),
     ],
 )
-def test_only_the_owner_takes(mailbox, take):
+def test_only_the_owner_takes(take):
+    mailbox = Mailbox()
     fill(mailbox, "a")
-    mailbox.owner = None
     with pytest.raises(NotAProcess, match=r"only the process that owns .* process.inbox\(\)"):
         take(mailbox)
     assert len(mailbox) == 1
@@ -275,8 +242,7 @@ def test_events_stay_open_when_the_inbox_closes(mailbox):
 
 def test_cancel_that_came_too_early_is_an_event(mailbox):
     """§2.5: the process was about to ask for its events."""
-    mailbox.cancellation = Cancel(None, "why", at=0.0)
-    mailbox.close()
+    mailbox.cancel(Cancel(None, "why", at=0.0))
     assert mailbox.open_events().receive(timeout=0).reason == "why"
     assert mailbox.open_events().receive(timeout=0) is None
 
@@ -284,8 +250,7 @@ def test_cancel_that_came_too_early_is_an_event(mailbox):
 def test_inbox_is_open_again_for_who_decides_on_its_cancel(mailbox):
     """§2.5"""
     channel = mailbox.listen("a")
-    mailbox.cancellation = Cancel(None, None, at=0.0)
-    mailbox.close()
+    mailbox.cancel(Cancel(None, None, at=0.0))
     mailbox.open_events()
     assert fill(mailbox, "ab") == [True, True]
     assert (drain(channel), drain(mailbox.inbox)) == (["a"], ["b"])
@@ -293,8 +258,7 @@ def test_inbox_is_open_again_for_who_decides_on_its_cancel(mailbox):
 
 def test_cancel_that_was_noticed_is_no_event(mailbox):
     """§2.5: its loop has ended, which is how it was told."""
-    mailbox.cancellation = Cancel(None, "why", at=0.0)
-    mailbox.close()
+    mailbox.cancel(Cancel(None, "why", at=0.0))
     assert list(mailbox.inbox) == []
     assert mailbox.open_events().receive(timeout=0) is None
     assert mailbox.is_closed
@@ -314,140 +278,14 @@ def test_killed_mailbox_takes_no_message(mailbox):
     assert fill(mailbox, "a") == [False]
 
 
-# -- marks (§8) --------------------------------------------------------------------------
-
-
-def test_mailbox_is_full_from_its_mark_down_to_half_of_it(mailbox):
-    """§8"""
-    levels = []
-    for _ in range(5):
-        fill(mailbox, "a")
-        levels.append(mailbox.is_full)
-    for _ in range(5):
-        mailbox.inbox.receive(timeout=0)
-        levels.append(mailbox.is_full)
-    up, down = [False, False, False, True, True], [True, True, False, False, False]
-    assert levels == up + down
-
-
-def test_full_mailbox_still_takes_messages(mailbox):
-    """§8: sends between processes never block."""
-    assert fill(mailbox, "a" * 100) == [True] * 100
-
-
-def test_messages_of_listeners_count(mailbox):
-    mailbox.listen("a")
-    fill(mailbox, "aabb")
-    assert mailbox.is_full
-
-
-def test_events_do_not_count(mailbox):
-    for _ in range(10):
-        mailbox.put_event(an_exit())
-    assert not mailbox.is_full
-
-
-def test_mark_of_zero_is_off():
-    mailbox = own(Mailbox(max_messages=0))
-    fill(mailbox, "a" * 20_000)
-    assert not mailbox.is_full
-
-
-def test_drained_mailbox_tells_one_for_each_message_taken(mailbox):
-    """A thousand connections at once would fill it again in one turn of the loop."""
-    told = []
-    fill(mailbox, "a" * 6)
-    for name in "xyz":
-        mailbox.on_drained(name, lambda name=name: told.append(name))
-    counts = []
-    for _ in range(6):
-        mailbox.inbox.receive(timeout=0)
-        counts.append(len(told))
-    assert (counts, told) == ([0, 0, 0, 1, 2, 3], ["x", "y", "z"])
-
-
-def test_waiting_owner_tells_all_when_it_has_drained(mailbox):
-    """There will be no further message to tell them at."""
-    told = []
-    for name in "xy":
-        mailbox.on_drained(name, lambda name=name: told.append(name))
-    mailbox.inbox.receive(timeout=0.01)
-    assert told == ["x", "y"]
-
-
-def test_owner_who_waits_for_something_else_holds_clients_back(mailbox):
-    """§8: a full inbox stays full, whatever its owner waits for meanwhile."""
-    told, channel = [], mailbox.listen("something else")
-    fill(mailbox, "aaaa")
-    mailbox.on_drained("x", lambda: told.append("x"))
-    channel.receive(timeout=0.01)
-    assert (told, mailbox.is_full) == ([], True)
-
-
-def test_client_that_is_told_may_hold_back_at_once_again(mailbox):
-    """§8: told all at once, the first may have filled the mailbox."""
-    told = []
-    mailbox.on_drained("x", lambda: (told.append("x"), mailbox.on_drained("x", told.clear)))
-    mailbox.on_wait()
-    assert told == ["x"]
-
-
-@pytest.mark.parametrize("size", [16, 40])
-def test_bytes_of_clients_count(size):
-    """§8"""
-    mailbox, levels = own(Mailbox(max_messages=100, max_bytes=40)), []
-    for _ in range(3):
-        mailbox.put(Message("a", size=size))
-        levels.append(mailbox.is_full)
-    drain(mailbox.inbox)
-    assert levels == ([False, False, True] if size == 16 else [True] * 3)
-    assert not mailbox.is_full
-
-
-def test_mailbox_is_full_down_to_half_of_its_bytes():
-    """§8"""
-    mailbox = own(Mailbox(max_messages=0, max_bytes=4))
-    for _ in range(5):
-        mailbox.put(Message("a", size=1))
-    levels = [mailbox.is_full and mailbox.inbox.receive(timeout=0) is not None for _ in range(4)]
-    assert levels == [True, True, True, False]
-
-
-def test_released_mailbox_tells_all(mailbox):
-    """Its owner has ended: whoever holds back for it would do so for ever."""
-    told = []
-    fill(mailbox, "aaaaa")
-    mailbox.on_drained("x", lambda: told.append("x"))
-    mailbox.release()
-    assert (told, len(mailbox), mailbox.is_full) == (["x"], 0, False)
-
-
-def test_who_is_forgotten_is_not_told(mailbox):
-    told = []
-    mailbox.on_drained("x", lambda: told.append("x"))
-    mailbox.forget_drained("x")
-    mailbox.forget_drained("never there")
-    mailbox.inbox.receive(timeout=0.01)
-    assert told == []
-
-
-def test_drained_mailbox_is_quick_again(mailbox):
-    fill(mailbox, "aaaa")
-    mailbox.on_drained("x", lambda: None)
-    drain(mailbox.inbox)
-    assert mailbox.is_plain
-
-
 # -- turns (§2.7) ------------------------------------------------------------------------
 
 
 class Turns:
     """A turn that notes what happens to it."""
 
-    def __init__(self, mailbox):
+    def __init__(self):
         self.notes = []
-        mailbox.turn = self
-        mailbox.refresh()
 
     def enter(self):
         self.notes.append("enter")
@@ -456,9 +294,10 @@ class Turns:
         self.notes.append("leave")
 
 
-def test_each_item_has_its_turn(mailbox):
+def test_each_item_has_its_turn():
     """§2.7"""
-    turns = Turns(mailbox)
+    turns = Turns()
+    mailbox = own_mailbox(turn=turns)
     fill(mailbox, "ab")
     mailbox.close()
     for message in mailbox.inbox:
@@ -466,9 +305,10 @@ def test_each_item_has_its_turn(mailbox):
     assert turns.notes == ["leave", "enter", "a", "leave", "enter", "b", "leave", "enter"]
 
 
-def test_no_turn_is_held_while_the_owner_waits(mailbox):
+def test_no_turn_is_held_while_the_owner_waits():
     """§2.7"""
-    turns = Turns(mailbox)
+    turns = Turns()
+    mailbox = own_mailbox(turn=turns)
     soon(lambda: turns.notes.append("elsewhere"))
     mailbox.inbox.receive(timeout=0.01)
     assert turns.notes == ["leave", "elsewhere", "enter"]

@@ -1,0 +1,212 @@
+"""Arrivals: everything that waits for one process, and for which of its channels.
+
+    the queue: in order of arrival, messages and events alike
+        └─ what the owner does not ask for now ─► set aside, in order, under its channel
+
+So adding costs the same with no listener or ten thousand. Two rules: whatever is set aside under
+a channel came before all of its items that are still in the queue; nothing here waits or raises.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from gevent.queue import UnboundQueue
+
+from greenrelay.message import Event, Message
+from greenrelay.processes.channel import Channel, Receiver
+from greenrelay.processes.marks import Marks
+
+WAKE_UP: Final = object()
+"""Stands in the queue for nothing: it has the owner look at what has changed elsewhere."""
+
+_NOTHING: Final[deque[Any]] = deque(maxlen=0)
+"""What has arrived as long as there is no queue; it stays empty, and so all may share it."""
+
+
+class Arrivals(Receiver):
+    """A queue, sorted by its owner.
+
+    Args:
+        marks: how much may wait before connections hold back.
+    """
+
+    __slots__ = (
+        "_arrived",
+        "_events",
+        "_inbox",
+        "_listeners",
+        "_may_append",
+        "_may_pop",
+        "_other_count",
+        "_queue",
+        "_room",
+        "has_unlistened",
+        "marks",
+    )
+
+    def __init__(self, marks: Marks) -> None:
+        self.marks = marks
+        self._queue: UnboundQueue[Any] | None = None
+        """Made when something comes or is waited for: short processes do without."""
+        self._arrived = _NOTHING
+        """The queue's own deque: who takes what is there, or may append, needs no more."""
+        self._may_append = False
+        """Whether adding is nothing but appending: there is nobody to wake."""
+        self._inbox: Channel[Message] | None = None
+        self._events: Channel[Event] | None = None
+        self._listeners: dict[str, Channel[Message]] | None = None
+        self._room = marks.max_messages
+        """So many in the queue reach the mark: as many as it says, less those set aside."""
+        self._other_count = 0
+        """What waits and is no message, set aside or not: events and wake-ups."""
+        self._may_pop = True
+        """Whether taking from the inbox is nothing but popping the queue: all that waits is in it
+        and for the inbox, and nothing else has to be looked at. Anybody may withdraw it."""
+        self.has_unlistened = False
+        """Whether a channel of it has ever been closed by `unlisten()`."""
+
+    def __len__(self) -> int:
+        """Count the messages that wait; events do not count."""
+        others = self._other_count - len((self._events and self._events.aside) or ())
+        return len(self._arrived) - others + self._aside_count
+
+    def __bool__(self) -> bool:
+        return True
+
+    @property
+    def _aside_count(self) -> int:
+        return self.marks.max_messages - self._room
+
+    # -- channels --------------------------------------------------------------
+
+    @property
+    def inbox(self) -> Channel[Message]:
+        """The channel of all messages that no listener takes."""
+        if self._inbox is None:
+            self._inbox = Channel(self)
+        return self._inbox
+
+    @property
+    def events(self) -> Channel[Event]:
+        """The channel of events; they wait here also before anybody asks for it."""
+        if self._events is None:
+            self._events = Channel(self)
+        return self._events
+
+    def count(self, channel: Channel[Any]) -> int:
+        """Return how many items wait for one channel."""
+        self.sort()
+        return len(channel.aside or ())
+
+    def listen(self, topic: str) -> Channel[Message]:
+        """Return a channel that gets all further messages of one exact topic."""
+        if self._listeners is None or topic not in self._listeners:
+            self.sort()  # what has arrived before is the inbox's
+            self._listeners = self._listeners or {}
+            self._listeners[topic] = Channel(self, topic)
+        return self._listeners[topic]
+
+    def unlisten(self, channel: Channel[Message]) -> None:
+        """Close a listener's channel; what it still holds goes to the inbox, in its order."""
+        if self._listeners and self._listeners.get(channel.topic or "") is channel:
+            self.sort()
+            del self._listeners[channel.topic or ""]
+            channel.is_unlistened = self.has_unlistened = True
+            if channel.aside:
+                self.inbox.aside = self.inbox.aside or deque()
+                self.inbox.aside.extend(channel.aside)
+            channel.aside = None
+
+    def discard(self, is_unwanted: Callable[[Event], bool]) -> None:
+        """Remove events that wait."""
+        if self._other_count:
+            self.sort()
+            kept = [event for event in self.events.aside or () if not is_unwanted(event)]
+            self._other_count = len(kept)
+            self.events.aside = deque(kept) if kept else None
+
+    # -- the queue -------------------------------------------------------------
+
+    @property
+    def queue(self) -> UnboundQueue[Any]:
+        """Where everything waits in order of arrival."""
+        if self._queue is None:
+            # A Queue that keeps no list of those who wait to put: nobody ever does, and it is
+            # 0.9 KB a process.
+            self._queue = UnboundQueue()
+            self._arrived = self._queue.queue
+            self._may_append = True
+        return self._queue
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the owner waits in the queue, and nothing has come."""
+        return self._queue is not None and not self._may_append
+
+    def add(self, item: object) -> None:
+        """Add to the queue, and wake the owner if it waits there."""
+        queue = self.queue if self._queue is None else self._queue
+        queue.put_nowait(item)
+        self._may_append = True  # it is woken once, for whatever else comes until it runs
+
+    def add_other(self, item: object) -> None:
+        """Add what is no message: an event, or a wake-up."""
+        self._other_count += 1
+        self._may_pop = False
+        self.add(item)
+
+    # -- sorting ---------------------------------------------------------------
+
+    def sort(self) -> None:
+        """Set everything aside that is still in the queue."""
+        self._may_pop = False
+        arrived = self._arrived
+        while arrived:
+            self._set_aside(arrived.popleft())
+
+    def pop(self, channels: tuple[Channel[Any], ...]) -> tuple[Channel[Any], Any] | None:
+        """Return the first item of the first channel that has one, `None`: there is none."""
+        if self._arrived and len(channels) > 1:
+            self.sort()
+        for channel in channels:
+            if channel.aside:
+                if channel is self._events:
+                    self._other_count -= 1
+                else:
+                    self._room += 1
+                return channel, channel.aside.popleft()
+        wanted, arrived = channels[0], self._arrived
+        while arrived:
+            if self._channel_of(arrived[0]) is wanted:
+                if wanted is self._events:
+                    self._other_count -= 1
+                return wanted, arrived.popleft()
+            self._set_aside(arrived.popleft())
+        return None
+
+    def _set_aside(self, item: Any) -> None:
+        channel = self._channel_of(item)
+        if channel is None:
+            self._other_count -= 1
+            return
+        if channel.aside is None:
+            channel.aside = deque()
+        channel.aside.append(item)
+        if channel is not self._events:
+            self._room -= 1
+
+    def _channel_of(self, item: Any) -> Channel[Any] | None:
+        if isinstance(item, Message):
+            listener = self._listeners.get(item.topic) if self._listeners else None
+            return self.inbox if listener is None else listener
+        return None if item is WAKE_UP else self.events
+
+    def clear(self) -> None:
+        """Let go of everything that waits."""
+        self._inbox = self._events = self._listeners = None
+        self._arrived.clear()
+        self._room = self.marks.max_messages
+        self._other_count = 0
