@@ -35,6 +35,7 @@ class Arrivals(Receiver):
 
     __slots__ = (
         "_arrived",
+        "_bytes",
         "_events",
         "_inbox",
         "_listeners",
@@ -55,6 +56,8 @@ class Arrivals(Receiver):
         """The queue's own deque: who takes what is there, or may append, needs no more."""
         self._may_append = False
         """Whether adding is nothing but appending: there is nobody to wake."""
+        self._bytes = 0
+        """Of clients' text and binary messages that wait; counted where one is put or taken."""
         self._inbox: Channel[Message] | None = None
         self._events: Channel[Event] | None = None
         self._listeners: dict[str, Channel[Message]] | None = None
@@ -114,19 +117,14 @@ class Arrivals(Receiver):
         if self._listeners and self._listeners.get(channel.topic or "") is channel:
             self.sort()
             del self._listeners[channel.topic or ""]
-            channel.is_unlistened = self.has_unlistened = True
-            if channel.aside:
-                self.inbox.aside = self.inbox.aside or deque()
-                self.inbox.aside.extend(channel.aside)
-            channel.aside = None
+            self.has_unlistened = True
+            self.inbox.set_aside(*channel.close())
 
     def discard(self, is_unwanted: Callable[[Event], bool]) -> None:
         """Remove events that wait."""
         if self._other_count:
             self.sort()
-            kept = [event for event in self.events.aside or () if not is_unwanted(event)]
-            self._other_count = len(kept)
-            self.events.aside = deque(kept) if kept else None
+            self._other_count = self.events.keep_aside(lambda event: not is_unwanted(event))
 
     # -- the queue -------------------------------------------------------------
 
@@ -192,9 +190,7 @@ class Arrivals(Receiver):
         if channel is None:
             self._other_count -= 1
             return
-        if channel.aside is None:
-            channel.aside = deque()
-        channel.aside.append(item)
+        channel.set_aside(item)
         if channel is not self._events:
             self._room -= 1
 
@@ -208,5 +204,6 @@ class Arrivals(Receiver):
         """Let go of everything that waits."""
         self._inbox = self._events = self._listeners = None
         self._arrived.clear()
+        self._bytes = 0
         self._room = self.marks.max_messages
         self._other_count = 0

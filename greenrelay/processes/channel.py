@@ -7,7 +7,7 @@ does not ask for now is set aside, each item under its channel.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 import gevent
@@ -107,3 +107,23 @@ class Channel(Generic[Item]):
             NotAProcess: another greenlet than the channel's own process asks.
         """
         return self.mailbox.iterate(self)
+
+    # -- for its mailbox only --------------------------------------------------
+
+    def set_aside(self, *items: Any) -> None:
+        """Keep items that have been passed over, behind those that have been before."""
+        if self.aside is None:
+            self.aside = deque()
+        self.aside.extend(items)
+
+    def keep_aside(self, is_wanted: Callable[[Any], bool]) -> int:
+        """Drop all that is set aside and not wanted; return how many items are left."""
+        kept = [item for item in self.aside or () if is_wanted(item)]
+        self.aside = deque(kept) if kept else None
+        return len(kept)
+
+    def close(self) -> deque[Any]:
+        """Get nothing more, as `unlisten()` has it; return what is set aside."""
+        self.is_unlistened = True
+        aside, self.aside = self.aside, None
+        return aside or deque()

@@ -89,6 +89,19 @@ class Running:
         self.due: float | None = 0.0
         """When it is to be started; `None`: it runs, or is not to be started again."""
 
+    def plan(self, due: float) -> None:
+        """Be started when the monotonic clock says `due`; 0 is at once."""
+        self.due = due
+
+    def begin(self, pid: PID, is_ours: bool) -> None:
+        """Run as `pid`; not ours is a process that holds the child's name, and is waited for."""
+        self.pid, self.is_ours, self.due = pid, is_ours, None
+
+    def end(self) -> PID | None:
+        """Run no more, and be started no more; return the process that did run, if one did."""
+        pid, self.pid, self.due = self.pid, None, None
+        return pid
+
 
 class Restarts:
     """How often children had to be started anew, of late.

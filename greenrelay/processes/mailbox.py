@@ -54,16 +54,15 @@ class Mailbox(SelectiveReceive):
         else:
             self.add(message)
         if message.size:
-            marks = self.marks
-            marks.bytes += message.size
-            if marks.bytes >= marks.max_bytes:
+            self._bytes += message.size
+            if self._bytes >= self.marks.max_bytes:
                 self._fill()
         if len(self._arrived) >= self._room:
             self._fill()
         return True
 
     def _fill(self) -> None:
-        if self.marks.fill(len(self)):
+        if self.marks.fill(len(self), self._bytes):
             self._may_pop = False
 
     def put_event(self, event: Event) -> None:

@@ -106,7 +106,7 @@ class SelectiveReceive(Arrivals):
             if arrived and self._may_pop:  # nothing else has come meanwhile
                 message = arrived.popleft()
                 if message.size:
-                    self.marks.bytes -= message.size
+                    self._bytes -= message.size
                 return message
         taken = self.take((channel,), timeout)
         return None if taken is None else taken[1]
@@ -163,7 +163,7 @@ class SelectiveReceive(Arrivals):
                         continue
                 message = arrived.popleft()
                 if message.size:
-                    self.marks.bytes -= message.size
+                    self._bytes -= message.size
                 yield message
                 continue
             try:
@@ -191,7 +191,7 @@ class SelectiveReceive(Arrivals):
     def _pop_message(self) -> Message:
         message: Message = self._arrived.popleft()
         if message.size:
-            self.marks.bytes -= message.size
+            self._bytes -= message.size
         return message
 
     def _take(
@@ -206,7 +206,7 @@ class SelectiveReceive(Arrivals):
         until = None if timeout is None else time.monotonic() + timeout
         while taken is None:
             if self.marks.waiting:
-                self.marks.tell_all(len(self))
+                self.marks.tell_all(len(self), self._bytes)
                 self._look_for_shortcut()
             try:
                 self._await_item(timeout)
@@ -228,8 +228,8 @@ class SelectiveReceive(Arrivals):
             self._look_for_shortcut()
         elif taken[0] is not self._events:
             marks = self.marks
-            marks.bytes -= taken[1].size
-            if (marks.is_full or marks.waiting) and marks.drain(len(self)):
+            self._bytes -= taken[1].size
+            if (marks.is_full or marks.waiting) and marks.drain(len(self), self._bytes):
                 self._look_for_shortcut()
         return taken
 

@@ -148,16 +148,13 @@ class _Supervision:
 
     def _start(self, running: Running) -> None:
         child = running.child
-        running.due = None
         holder = current_node().registry.lookup(child.name) if child.name else None
-        running.is_ours = holder is None
         if holder is not None:
-            running.pid = holder
+            running.begin(holder, is_ours=False)
             monitor(holder)
             return
-        running.pid = spawn(
-            child.target, *child.args, name=child.name, link=True, monitor=True, **child.kwargs
-        )
+        options: dict[str, Any] = {"name": child.name, "link": True, "monitor": True}
+        running.begin(spawn(child.target, *child.args, **options, **child.kwargs), is_ours=True)
 
     def _wait(self) -> Event | None:
         if self._later:
@@ -206,9 +203,9 @@ class _Supervision:
 
     def _on_child_exit(self, index: int, exit: Exit) -> None:
         running = self._running[index]
-        running.pid = None
+        running.end()
         if not running.is_ours:
-            running.due = 0.0  # the name is free: no restart, a first start
+            running.plan(0.0)  # the name is free: no restart, a first start
             return
         self._forget(exit.sender)
         if not running.child.is_restarted_after(exit.reason):
@@ -221,7 +218,7 @@ class _Supervision:
         due = time.monotonic() + self._restarts.back_off()
         for each in affected:
             if self._running[each].child.restart != "temporary":
-                self._running[each].due = due
+                self._running[each].plan(due)
 
     def _note_restart(self, child: Child, exit: Exit) -> None:
         plan = self._plan
@@ -241,8 +238,7 @@ class _Supervision:
         """End children in reverse order, each before the next is asked."""
         for index in reversed(indices):
             running = self._running[index]
-            running.due = None
-            pid, running.pid = running.pid, None
+            pid = running.end()
             if pid is not None and running.is_ours:
                 self._stop(pid, running.child.shutdown)
             elif pid is not None:
