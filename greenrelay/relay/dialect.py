@@ -8,12 +8,13 @@ dialect decides: the bare `str` or `bytes`, or an envelope around it.
 from __future__ import annotations
 
 import base64
+import functools
 from typing import Any, Final
 
 from greenrelay.message import Message
 from greenrelay.pid import PID
 from greenrelay.protocol.frames import OP_BINARY, OP_TEXT, deflate_frame, encode_frame
-from greenrelay.protocol.jsontext import encode_json
+from greenrelay.protocol.jsontext import encode_text
 
 _SEND_TAKES: Final = (
     'ws.send takes {"type": "text", "data": str} or {"type": "binary", "data": bytes}'
@@ -107,15 +108,21 @@ class FrameCache:
         if payload is self._data and topic == self._topic:
             return self.frame
         if isinstance(payload, (bytes, bytearray, memoryview)):
-            encoded = base64.b64encode(bytes(payload)).decode()  # a view may have gaps
-            frame = encode_frame(OP_BINARY, encode_json({"topic": topic, "data": encoded}))
+            data = base64.b64encode(bytes(payload)).decode()  # a view may have gaps
+            frame = encode_frame(OP_BINARY, f'{_head(topic)}"{data}"}}'.encode())
         else:
-            frame = encode_frame(OP_TEXT, encode_json({"topic": topic, "data": payload}))
+            frame = encode_frame(OP_TEXT, f"{_head(topic)}{encode_text(payload)}}}".encode())
         self.frame, self.message = frame, message
         self._topic, self._kind = topic, _NOTHING
         # Anything else could have changed until it is sent again.
         self._data = payload if isinstance(payload, (str, bytes)) else _NOTHING
         return frame
+
+
+@functools.lru_cache(maxsize=256)  # an app has few topics
+def _head(topic: str) -> str:
+    """Return the document up to its data."""
+    return f'{{"topic":{encode_text(topic)},"data":'
 
 
 def envelope(pid: PID, data: str | bytes, metadata: dict[str, Any]) -> dict[str, Any]:
