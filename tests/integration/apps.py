@@ -3,6 +3,7 @@
 import os
 
 from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
 from gevent.pywsgi import WSGIServer
 
 from greenrelay import GreenRelay, process
@@ -28,6 +29,18 @@ def relay_app(node, target, **fields):
         return "ordinary"
 
     return app
+
+
+def database_app(name, path):
+    """Return an app, and its database, which gives out one connection at a time."""
+    app = Flask(name)
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{path}"
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
+        "pool_size": 1,
+        "max_overflow": 0,
+        "pool_timeout": 0.2,
+    }
+    return app, SQLAlchemy(app)
 
 
 def send_frame(client, data):

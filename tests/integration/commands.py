@@ -1,20 +1,9 @@
 """`greenrelay serve` as a process of its own, and an app that it serves."""
 
-import os
 import re
 import signal
-import sys
-from pathlib import Path
 
-from gevent import subprocess  # its loop reaps children: the other's exit codes would be 0
-
-from greenrelay.testing import WebSocketClient, wait_until
-from tests.integration import raw
-
-ROOT = Path(__file__).parents[2]
-SECONDS = 20
-"""How long a start may take on a busy machine; it takes half a second."""
-LISTENING = re.compile(r"^greenrelay: listening on (https?://\S+)$", re.MULTILINE)
+from tests.integration.programs import Program
 
 APP = """
 import time
@@ -70,7 +59,7 @@ app = make()
 """
 
 
-class Served:
+class Served(Program):
     """A `greenrelay serve` that runs.
 
     Args:
@@ -78,45 +67,17 @@ class Served:
         arguments: of the command.
     """
 
+    LISTENING = re.compile(r"^greenrelay: listening on (https?://\S+)$", re.MULTILINE)
+
     def __init__(self, folder, *arguments):
-        self.output = folder / "output"
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "greenrelay", "serve", *arguments],
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdout=output,
-                stderr=output,
-            )
-
-    @property
-    def text(self):
-        """What it has printed so far."""
-        return self.output.read_text()
-
-    @property
-    def url(self):
-        """The address that it has printed last, once it has."""
-        wait_until(lambda: LISTENING.search(self.text) or self.process.poll() is not None, SECONDS)
-        assert LISTENING.search(self.text), self.text
-        return LISTENING.findall(self.text)[-1]
-
-    def connect_ws(self, **options):
-        return WebSocketClient(self.url.replace("http", "ws", 1) + "/ws", **options)
+        super().__init__(folder, ["greenrelay", "serve", *arguments])
 
     def get(self, path="/"):
         """Return the body of a page."""
-        with raw.RawClient(self.url) as client:
-            client.send(raw.head(f"GET {path} HTTP/1.1", upgrade=None, connection="close"))
-            return client.read_answer().body.decode()
+        return super().get(path).body.decode()
 
     def signal(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-
-    def wait(self):
-        """Return the exit code, once it has ended."""
-        wait_until(lambda: self.process.poll() is not None, SECONDS)
-        return self.process.returncode
+        super().signal(number)
 
     def kill(self):
         self.process.kill()

@@ -1,21 +1,13 @@
 """gunicorn as processes of its own, and an app that it serves."""
 
-import os
 import re
 import resource
 import signal
-import sys
-from pathlib import Path
 
-from gevent import subprocess  # its loop reaps children: the other's exit codes would be 0
+from gevent import subprocess
 
-from greenrelay.testing import WebSocketClient, wait_until
 from tests.integration import raw
-
-ROOT = Path(__file__).parents[2]
-SECONDS = 20
-"""How long a start or an end may take on a busy machine."""
-LISTENING = re.compile(r"Listening at: (https?://\S+)")
+from tests.integration.programs import Program
 
 APP = """
 import os
@@ -63,7 +55,7 @@ def greet():
 """
 
 
-class Gunicorn:
+class Gunicorn(Program):
     """A gunicorn that runs.
 
     Args:
@@ -71,40 +63,19 @@ class Gunicorn:
         arguments: of the command.
     """
 
+    LISTENING = re.compile(r"Listening at: (https?://\S+)")
+
     def __init__(self, folder, *arguments):
-        self.output = folder / "output"
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:0", *arguments],
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)},
-                stdout=output,
-                stderr=output,
-                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192)),
-            )
-
-    @property
-    def text(self):
-        """What it has printed so far."""
-        return self.output.read_text()
-
-    @property
-    def url(self):
-        """Its address, once a worker accepts."""
-        wait_until(
-            lambda: "Booting worker" in self.text or self.process.poll() is not None, SECONDS
+        super().__init__(
+            folder,
+            ["gunicorn", "-b", "127.0.0.1:0", *arguments],
+            {"HOME": str(folder)},
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192)),
         )
-        assert self.process.poll() is None, self.text
-        return LISTENING.findall(self.text)[-1]
 
-    def connect_ws(self, **options):
-        return WebSocketClient(self.url.replace("http", "ws", 1) + "/ws", **options)
-
-    def get(self, path="/"):
-        """Return the answer to an ordinary request."""
-        with raw.RawClient(self.url) as client:
-            client.send(raw.head(f"GET {path} HTTP/1.1", upgrade=None, connection="close"))
-            return client.read_answer()
+    def is_up(self):
+        """Tell whether a worker accepts."""
+        return "Booting worker" in self.text and self.process.poll() is None
 
     def open_stream(self):
         """Return a client whose event stream is open."""
@@ -115,9 +86,8 @@ class Gunicorn:
 
     def stop(self, number=signal.SIGTERM):
         """Ask it to end, and return the exit code."""
-        self.process.send_signal(number)
-        wait_until(lambda: self.process.poll() is not None, SECONDS)
-        return self.process.returncode
+        self.signal(number)
+        return self.wait()
 
     def kill(self):
         """End it and its workers, which end when their parent has."""

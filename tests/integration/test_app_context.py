@@ -1,12 +1,11 @@
 """Processes of an app with Flask-SQLAlchemy, over real servers (§2.7)."""
 
 import pytest
-from flask import Flask, current_app, g
-from flask_sqlalchemy import SQLAlchemy
+from flask import current_app, g
 
 from greenrelay import GreenRelay, process
 from greenrelay.testing import wait_until
-from tests.integration.apps import send_frame
+from tests.integration.apps import database_app, send_frame
 
 pytestmark = pytest.mark.usefixtures("no_socket_left")
 
@@ -17,14 +16,7 @@ class Bank:
     """An app with one account, and a database that gives out one connection at a time."""
 
     def __init__(self, node, path):
-        self.app = Flask("bank")
-        self.app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{path}"
-        self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
-            "pool_size": 1,
-            "max_overflow": 0,
-            "pool_timeout": 0.2,
-        }
-        self.db = SQLAlchemy(self.app)
+        self.app, self.db = database_app("bank", path)
         self.relay = GreenRelay(self.app, node=node)
         self.teardowns = []
         self.app.teardown_appcontext(lambda error: self.teardowns.append(g.get("number")))

@@ -10,7 +10,8 @@ from gevent import subprocess  # its loop reaps children: the other's exit codes
 
 from greenrelay.testing import UpgradeRefused, wait_until
 from tests.integration import raw
-from tests.integration.commands import APP, LISTENING, SECONDS
+from tests.integration.commands import APP, Served
+from tests.integration.programs import SECONDS
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ def test_reload_restarts_when_a_file_changes(serve, tmp_path):
     served = serve("--reload")
     assert served.get() == "patched: True"
     (tmp_path / "site_app.py").write_text(APP.replace("patched:", "changed:"))
-    wait_until(lambda: len(LISTENING.findall(served.text)) == 2, SECONDS)
+    wait_until(lambda: len(Served.LISTENING.findall(served.text)) == 2, SECONDS)
     assert served.get() == "changed: True"
     served.signal()
     assert served.wait() == 0

@@ -10,7 +10,8 @@ from gevent import subprocess  # its loop reaps children: the other's exit codes
 
 from greenrelay.testing import EventStreamClient, wait_until
 from tests.integration import raw
-from tests.integration.gunicorns import APP, GEVENT, LEGACY, PYWSGI, RELAYING, ROOT, SECONDS
+from tests.integration.gunicorns import APP, GEVENT, LEGACY, PYWSGI, RELAYING
+from tests.integration.programs import ROOT, SECONDS
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from greenrelay.gunicorn import worker_exit
 from greenrelay.serving.gunicorn import drains
 from greenrelay.testing import wait_until
 from tests.integration import raw
-from tests.integration.gunicorns import APP, GEVENT, PYWSGI, SECONDS
+from tests.integration.gunicorns import APP, GEVENT, PYWSGI
+from tests.integration.programs import SECONDS
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from gevent import subprocess  # its loop reaps children: the other's exit codes
 
 from greenrelay.testing import UpgradeRefused, wait_until
 from tests.integration import raw
-from tests.integration.gunicorns import APP, GEVENT, PYWSGI, SECONDS
+from tests.integration.gunicorns import APP, GEVENT, PYWSGI
+from tests.integration.programs import SECONDS
 
 MORE = """
 app.config["GREENRELAY_DRAIN_SECONDS"] = 3

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from greenrelay.testing import wait_until
-from tests.integration.gunicorns import GEVENT, SECONDS
+from tests.integration.gunicorns import GEVENT
+from tests.integration.programs import SECONDS
 
 APP = """
 import os

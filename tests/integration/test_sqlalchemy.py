@@ -3,14 +3,12 @@
 import contextlib
 
 import pytest
-from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import text
 
 from greenrelay import GreenRelay, process
 from greenrelay.testing import wait_until
 from tests.integration import raw
-from tests.integration.apps import Recorder, send_frame
+from tests.integration.apps import Recorder, database_app, send_frame
 
 pytestmark = pytest.mark.usefixtures("no_socket_left")
 
@@ -21,14 +19,7 @@ class Shop:
     """An app with a database that gives out one connection at a time."""
 
     def __init__(self, node, path):
-        self.app = Flask("shop")
-        self.app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{path}"
-        self.app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {
-            "pool_size": 1,
-            "max_overflow": 0,
-            "pool_timeout": 0.2,
-        }
-        self.db = SQLAlchemy(self.app)
+        self.app, self.db = database_app("shop", path)
         self.relay = GreenRelay(self.app, node=node)
         self.target = Recorder()
         self.teardowns = []

@@ -14,7 +14,8 @@ from gevent import subprocess  # its loop reaps children: the other's exit codes
 
 from greenrelay.testing import WebSocketClient, wait_until
 from tests.integration import raw
-from tests.integration.commands import APP, LISTENING, ROOT, SECONDS, Served
+from tests.integration.commands import APP, Served
+from tests.integration.programs import ROOT, SECONDS
 
 SPINNING = """
 def spin():
@@ -226,8 +227,8 @@ def test_reload_says_goodbye(serve, tmp_path):
     with served.connect_ws() as ws:
         (tmp_path / "site_app.py").write_text(APP.replace("patched:", "changed:"))
         assert ws.wait_closed(timeout=10).code == 1012
-    wait_until(lambda: len(LISTENING.findall(served.text)) == 2, SECONDS)
-    assert len(set(LISTENING.findall(served.text))) == 1  # where its clients look for it
+    wait_until(lambda: len(Served.LISTENING.findall(served.text)) == 2, SECONDS)
+    assert len(set(Served.LISTENING.findall(served.text))) == 1  # where its clients look for it
     assert served.get() == "changed: True"
     served.signal()
     assert served.wait() == 0
@@ -250,7 +251,7 @@ def test_mistake_in_a_changed_file_waits_for_the_next_change(serve, tmp_path):
     (tmp_path / "site_app.py").write_text("def (:")
     wait_until(lambda: "can't import 'site_app'" in served.text, SECONDS)
     (tmp_path / "site_app.py").write_text(APP.replace("patched:", "mended:"))
-    wait_until(lambda: len(LISTENING.findall(served.text)) == 2, SECONDS)
+    wait_until(lambda: len(Served.LISTENING.findall(served.text)) == 2, SECONDS)
     assert served.get() == "mended: True"
     served.signal()
     assert served.wait() == 0
