@@ -4,13 +4,11 @@ from functools import partial
 
 import gevent
 import pytest
-from flask import Flask, appcontext_pushed, current_app, g, has_app_context, request
-from flask.globals import app_ctx
+from flask import Flask, current_app, g, has_app_context, request
 
 from greenrelay import GreenRelay, process
 from greenrelay.errors import ConfigurationError
 from greenrelay.testing import wait_until
-from greenrelay.web.appcontext import AppTurn
 from tests.sample_processes import Stage, idle
 
 
@@ -303,49 +301,3 @@ def test_failing_teardown_ends_the_process(shop, stage, observer):
     stage.node.send(stage.pid, "do", lambda: None)
     reason = observer.wait_for(stage.pid).reason
     assert reason == "error: ZeroDivisionError: division by zero"
-
-
-# -- keeping what nobody could tell from a fresh one -------------------------------------
-
-
-@pytest.fixture
-def bare():
-    return Flask("bare")
-
-
-def test_untouched_context_is_kept(bare):
-    turn, seen = AppTurn(bare), []
-    for _ in range(3):
-        turn.enter()
-        seen.append(app_ctx._get_current_object())
-        turn.leave()
-    turn.close(None)
-    assert seen == seen[:1] * 3
-    assert not has_app_context()
-
-
-def test_used_context_is_not_kept(bare):
-    turn = AppTurn(bare)
-    turn.enter()
-    g.name = "used"
-    turn.leave()
-    assert not has_app_context()
-
-
-def test_app_with_teardown_gets_a_fresh_context_each_time(bare):
-    bare.teardown_appcontext(lambda error: None)
-    turn = AppTurn(bare)
-    turn.enter()
-    turn.leave()
-    assert not has_app_context()
-
-
-def test_listener_of_contexts_sees_each_of_them(bare):
-    pytest.importorskip("blinker")  # Flask 2.2 has signals only with it
-    seen = []
-    with appcontext_pushed.connected_to(lambda app: seen.append(app), bare):
-        turn = AppTurn(bare)
-        for _ in range(3):
-            turn.enter()
-            turn.leave()
-    assert seen == [bare] * 3
