@@ -64,11 +64,18 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         send_at_once(self.socket)
         rfile = self.rfile
         self._heads = HeadReader(rfile, self.server)
+        self._exchange = Exchange()
         try:
             with contextlib.suppress(OSError):  # it went away in the middle of an answer
                 super().handle()
         finally:
             rfile.close()  # now, not when the collector comes by: the loop may be gone
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Hold the last request no more: it holds this, and both would wait for the collector."""
+        self._exchange.let_go()
+        self._exchange, self.environ = Exchange(), {}
 
     def handle_one_request(self) -> Any:
         """Serve the next request; pywsgi asks again unless this gives `None`."""

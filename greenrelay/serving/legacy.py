@@ -60,6 +60,10 @@ class LegacyClosed(WebSocketError, BadRequest):  # type: ignore[misc]  # no type
         self.args = (text,)
 
 
+def _be_closed() -> None:
+    raise LegacyClosed(MSG_ALREADY_CLOSED)
+
+
 class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has no types
     """A WebSocket whose greenlet waits for it, as gevent-websocket's.
 
@@ -172,6 +176,12 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
             except WebSocketError:
                 pass  # the client is gone
         self.closed = True
+
+    def expire(self) -> None:
+        """Let go of a request that is over, if it was no WebSocket: they hold each other."""
+        if not self.is_upgraded:
+            self.closed = True
+            self.environ, self._upgrade = {}, _be_closed
 
     def _require_open(self) -> None:
         if self.closed:
