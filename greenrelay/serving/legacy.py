@@ -11,7 +11,7 @@ sends a close code, and mixes the frames of two greenlets up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent.lock
 from geventwebsocket.exceptions import WebSocketError
@@ -60,7 +60,7 @@ class LegacyClosed(WebSocketError, BadRequest):  # type: ignore[misc]  # no type
         self.args = (text,)
 
 
-def _be_closed() -> None:
+def _be_closed() -> NoReturn:
     raise LegacyClosed(MSG_ALREADY_CLOSED)
 
 
@@ -70,17 +70,13 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
     Args:
         environ: the request's.
         handler: the server's, with `rfile`, `socket` and `rotation`.
-        upgrade: sends the 101; raises `WebSocketError` when it has refused instead.
-        max_message_size: bytes of one message; 0 is off.
+        upgrade: sends the 101, and returns the bytes that one message may have; raises
+            `WebSocketError` when it has refused instead.
     """
 
-    def __init__(
-        self,
-        environ: dict[str, Any],
-        handler: Any,
-        upgrade: Callable[[], None],
-        max_message_size: int,
-    ) -> None:
+    _parser: FrameParser
+
+    def __init__(self, environ: dict[str, Any], handler: Any, upgrade: Callable[[], int]) -> None:
         self.environ = environ
         self.handler = handler
         self.closed = False
@@ -88,7 +84,6 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
         self.is_upgraded = False
         """Whether the view has used it."""
         self._upgrade = upgrade
-        self._parser = FrameParser(max_message_size)
         self._events: Iterator[FrameEvent | None] = iter(())
         """What is left of the last read, not parsed yet."""
         self._rotation: Rotation = handler.rotation
@@ -187,7 +182,7 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
         if self.closed:
             raise LegacyClosed(MSG_ALREADY_CLOSED)
         if not self.is_upgraded:
-            self._upgrade()
+            self._parser = FrameParser(self._upgrade())
             self.is_upgraded = True
 
     def _send(self, data: bytes) -> None:

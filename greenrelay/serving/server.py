@@ -92,6 +92,13 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         self.idle = IdleClients()
         """Those that have a connection, and no request under way."""
         self._next_complaint = 0.0
+        self._no_log = self.log if kwargs.get("log", self) is None else None
+        """What pywsgi has put in the place of a log."""
+
+    @property
+    def has_access_log(self) -> bool:
+        """Whether anybody reads what is written for each request."""
+        return self.log is not self._no_log
 
     def stop(self, timeout: float | None = None) -> None:
         """Close the listener and idle connections; wait for requests under way, then end them."""
