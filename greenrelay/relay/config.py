@@ -51,6 +51,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+_LIMITS = tuple(item.name for item in dataclasses.fields(Limits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,9 @@ def relay_config(
             f'{kind.header}: "target_pid" is missing; '
             f'send {{"target_pid": pid}}, got {{{shown:.80}}}'
         )
-    return RelayConfig(**{**_as_dict(limits), **kind.defaults, **parse_fields(values, kind)})
+    return RelayConfig(
+        **{**_as_dict(limits), **kind.defaults, **parse_fields(values, kind)}
+    )
 
 
 def parse_control(payload: Any, kind: RelayKind) -> dict[str, Any]:
@@ -191,7 +194,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _as_dict(limits: Limits) -> dict[str, Any]:
-    return {item.name: getattr(limits, item.name) for item in dataclasses.fields(Limits)}
+    return {name: getattr(limits, name) for name in _LIMITS}
 
 
 def _parse_topic(value: Any) -> str:
