@@ -133,9 +133,7 @@ def relay_config(
             f'{kind.header}: "target_pid" is missing; '
             f'send {{"target_pid": pid}}, got {{{shown:.80}}}'
         )
-    return RelayConfig(
-        **{**_as_dict(limits), **kind.defaults, **parse_fields(values, kind)}
-    )
+    return RelayConfig(**{**_as_dict(limits), **kind.defaults, **parse_fields(values, kind)})
 
 
 def parse_control(payload: Any, kind: RelayKind) -> dict[str, Any]:
