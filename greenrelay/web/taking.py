@@ -10,7 +10,6 @@ answer, each server has its own way: `servers` has an adapter for each.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import socket
 import ssl
@@ -109,12 +108,13 @@ class RequestSocket:
 def take_file(file: io.BufferedReader) -> Taken:
     """Take the gevent socket behind a server's buffered file."""
     sock = file.raw._sock  # type: ignore[attr-defined]  # gevent's SocketIO
-    send_at_once(sock)
-    early = _read_early(file, sock)
     if isinstance(sock, gevent.ssl.SSLSocket):
+        sock.settimeout(0.0)
+        early = peek_now(file)
         _close_file(file)
         return Taken(sock, early, must_wait=True)
     taken = detach(sock)
+    early = _buffered(file)
     _close_file(file)
     return Taken(taken, early)
 
@@ -124,23 +124,40 @@ def send_at_once(sock: Any) -> None:
 
     An event that follows another would arrive a round trip later, and up to 200 ms more.
     """
-    with contextlib.suppress(OSError):  # not TCP: nothing is held back
+    try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        pass  # not TCP: nothing is held back
 
 
-def _read_early(file: io.BufferedReader, sock: Any) -> bytes:
-    # What the client has sent already, without waiting for more.
+def peek_now(file: io.BufferedReader) -> bytes:
+    """Return what has come already behind a server's file, and leave it there."""
+    sock = file.raw._sock  # type: ignore[attr-defined]  # gevent's SocketIO
+    before = sock.gettimeout()
     sock.settimeout(0.0)
-    with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+    try:
         return file.peek()
-    return b""
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return b""
+    finally:
+        sock.settimeout(before)
+
+
+def _buffered(file: io.BufferedReader) -> bytes:
+    # Of a detached socket: what is with the kernel stays there, for whoever has taken it.
+    try:
+        return file.peek()
+    except OSError:
+        return b""
 
 
 def _close_file(file: io.BufferedReader) -> None:
     # This is how the server's keep-alive loop learns that it is over; and a socket with an
     # open file stays open when it is closed.
-    with contextlib.suppress(OSError):
+    try:
         file.close()
+    except OSError:
+        pass  # it is closed all the same
 
 
 def has_closed(plain: Any) -> bool:
