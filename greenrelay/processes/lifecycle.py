@@ -118,6 +118,8 @@ class Process:
     def monitor(self, pid: PID) -> MonitorRef:
         """Get an `Exit` when `pid` ends: at once if it is dead or unknown."""
         ref = self.node.make_ref(pid)
+        if self.has_ended:
+            return ref  # it was given up, and nobody would take the monitor away
         if self.monitors is None:
             self.monitors = set()
         self.monitors.add(ref)
@@ -242,7 +244,7 @@ class Process:
             self.greenlet.throw(kill)
         else:
             self._end(self._kill_reason() or KILLED)
-            self.greenlet.let_go()
+            self._let_go()
 
     def _run(self) -> None:
         value = error = None
@@ -265,6 +267,10 @@ class Process:
         error = None
         if killed_for is not None:
             self.greenlet.divert(None)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self.mailbox.let_go()
         self.greenlet.let_go()
 
     def _work(self) -> Any:

@@ -130,10 +130,16 @@ class Mailbox(SelectiveReceive):
         self.has_raised_kill = False
 
     def release(self) -> None:
-        """Let go of everything: the owner has ended, and so need not wait for the collector."""
+        """Let go of everything that waits, and of those who hold back: the owner has ended.
+
+        One that was given up still runs: whatever it asks for raises its end.
+        """
         self.close()
         self.clear()
-        self._owner = self._greenlet = None
         if self.kill_exception is not None:
             self.kill_exception.__traceback__ = None  # it holds the frames that hold this
         self.marks.reset()
+
+    def let_go(self) -> None:
+        """Have no owner any more: its greenlet holds this, and would wait for the collector."""
+        self._owner = self._greenlet = None

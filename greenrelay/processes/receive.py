@@ -186,7 +186,7 @@ class SelectiveReceive(Arrivals):
             )
 
     def _is_over(self, channel: Channel[Any]) -> bool:
-        return channel.is_unlistened and not self.is_closed
+        return not self.is_closed and self.is_unlistened(channel)
 
     def _pop_message(self) -> Message:
         message: Message = self._arrived.popleft()
@@ -279,7 +279,7 @@ class SelectiveReceive(Arrivals):
         """Raise what asking empty channels for more comes to, if one of them gets no more."""
         if self.is_closed and any(channel is not self._events for channel in channels):
             self._raise_end(self.kill_exception or ChannelClosed())
-        if any(channel.is_unlistened for channel in channels):
+        if any(map(self.is_unlistened, channels)):
             raise ValueError("unlisten() has closed this channel; listen() gives a new one")
 
     def _raise_end(self, end: BaseException) -> NoReturn:

@@ -289,6 +289,13 @@ class Mailboxes(RuleBasedStateMachine):
     def let_run(self):
         self.settle()
 
+    @rule()
+    def look_on(self):
+        """Somebody else asks what waits for each channel, and moves nothing by that."""
+        waiting = [len(channel) for channel in self.owner.channels]
+        assert waiting == [len(line.items) for line in self.model.lines]
+        assert self.owner.process.info()["mailbox"] == len(self.model.sizes)
+
     # -- the comparison -------------------------------------------------------------
 
     @invariant()
