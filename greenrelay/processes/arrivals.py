@@ -70,7 +70,7 @@ class Arrivals(Receiver):
         """What waits and is no message, set aside or not: events and wake-ups."""
         self._may_pop = True
         """Whether taking from the inbox is nothing but popping the queue: all that waits is in it
-        and for the inbox, and nothing else has to be looked at. Anybody may withdraw it."""
+        and for the inbox, and nothing else has to be looked at. See `find_shortcut()`."""
         self.has_unlistened = False
         """Whether a channel of it has ever been closed by `unlisten()`."""
 
@@ -169,6 +169,20 @@ class Arrivals(Receiver):
         queue = self.queue if self._queue is None else self._queue
         queue.put_nowait(item)
         self._may_append = True  # it is woken once, for whatever else comes until it runs
+
+    def withdraw_shortcut(self) -> None:
+        """Have the owner look at more than the queue before it next takes something."""
+        self._may_pop = False
+
+    def find_shortcut(self) -> None:
+        """Let the owner only pop the queue, if there is nothing else that it must look at."""
+        self._may_pop = not (
+            self.marks.is_full
+            or self.marks.waiting
+            or self._listeners
+            or self._other_count
+            or self._aside_count
+        )
 
     def add_other(self, item: object) -> None:
         """Add what is no message: an event, or a wake-up."""

@@ -120,8 +120,7 @@ class Process:
         ref = self.node.make_ref(pid)
         if self.has_ended:
             return ref  # it was given up, and nobody would take the monitor away
-        if self.monitors is None:
-            self.monitors = set()
+        self.monitors = self.monitors or set()
         self.monitors.add(ref)
         return self.node.monitor(self, pid, ref)
 
@@ -173,9 +172,8 @@ class Process:
         if self.has_ended:
             return
         if not self.is_killed:
-            self.mailbox.kill(ProcessExit(reason))
             self.node.release(self.pid)
-        self.mailbox.renew_kill()
+        self.mailbox.kill(ProcessExit(reason))
         self.greenlet.divert(self._wake_killed)
         gevent.get_hub().loop.run_callback(self._throw)
 
@@ -238,11 +236,9 @@ class Process:
     def _throw(self) -> None:
         self.greenlet.divert(None)
         kill = None if self.has_ended else self.mailbox.take_kill()
-        if kill is None:
-            return
-        if self._has_begun:
+        if kill is not None and self._has_begun:
             self.greenlet.throw(kill)
-        else:
+        elif kill is not None:
             self._end(self._kill_reason() or KILLED)
             self._let_go()
 

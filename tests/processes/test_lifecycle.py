@@ -263,7 +263,7 @@ def loop_around_a_loop(stop):
 @pytest.fixture
 def stop(monkeypatch):
     """What the stubborn are told in the end, so that their greenlets go."""
-    monkeypatch.setattr("greenrelay.processes.receive.GIVEN_UP_SECONDS", 0.01)
+    monkeypatch.setattr("greenrelay.processes.end.GIVEN_UP_SECONDS", 0.01)
     stop = []
     yield stop
     stop.append(True)
