@@ -12,7 +12,7 @@ from greenrelay.message import Cancel, Message
 from greenrelay.processes.channel import Channel, ChannelClosed
 from greenrelay.processes.mailbox import Mailbox
 from greenrelay.testing import wait_until
-from tests.sample_mailboxes import an_exit, drain, fill, own_mailbox, soon
+from tests.processes.sample_mailboxes import an_exit, drain, fill, own_mailbox, soon
 
 # -- taking ------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from greenrelay.message import Exit, Message
 from greenrelay.pid import PID
 from greenrelay.process import on_node
 from greenrelay.processes.node import Node
-from tests.mailbox_model import Closed, Model
-from tests.mailbox_owner import IDLE, WAITING, Client, Interrupt, Owner, Rota, Turns
+from tests.processes.mailbox_model import Closed, Model
+from tests.processes.mailbox_owner import IDLE, WAITING, Client, Interrupt, Owner, Rota, Turns
 
 SOMEBODY = PID("proc@test/0123456789abcdef")
 
