@@ -76,7 +76,6 @@ class SelectiveReceive(Arrivals):
         """Why it is closed, until that has been raised."""
         self._owner = owner
         self._greenlet: object = owner  # the same, for a comparison with what runs
-        self._may_pop = turn is None
         self.turn = turn
         """What surrounds the handling of each item."""
         self.kill_exception: BaseException | None = None
@@ -94,7 +93,7 @@ class SelectiveReceive(Arrivals):
         """
         if getcurrent() is not self._greenlet:
             self.check_owner()
-        if self._may_pop and channel is self._inbox:
+        if self._may_pop and channel is self._inbox and self.turn is None:
             arrived = self._arrived
             if arrived:
                 self._share -= 1
@@ -126,24 +125,25 @@ class SelectiveReceive(Arrivals):
         """
         if getcurrent() is not self._greenlet:
             self.check_owner()
-        if self._may_pop and self._inbox in channels:
-            if self._arrived:
-                self._share -= 1
-                if not self._share:
-                    self._give_way()
-            elif timeout is None:
-                self._await_item(None)
-            if self._arrived and self._may_pop:  # nothing else has come meanwhile
-                return self._inbox, self._pop_message()
-        if self.kill_exception is not None:
-            self._raise_end(self.kill_exception)
-        if self.turn is None:
-            return self._take(channels, timeout)
-        self.turn.leave()
+        turn = self.turn
+        if turn is not None:
+            if self.kill_exception is not None:  # it ends the turn under way
+                self._raise_end(self.kill_exception)
+            turn.leave()
         try:
+            if self._may_pop and self._inbox in channels:
+                if self._arrived:
+                    self._share -= 1
+                    if not self._share:
+                        self._give_way()
+                elif timeout is None:
+                    self._await_item(None)
+                if self._arrived and self._may_pop:  # nothing else has come meanwhile
+                    return self._inbox, self._pop_message()
             return self._take(channels, timeout)
         finally:
-            self.turn.enter()
+            if turn is not None:
+                turn.enter()
 
     def iterate(self, channel: Channel[Any]) -> Iterator[Any]:
         """Yield the items of one channel until the owner is to end, or the channel unlistened.
@@ -153,9 +153,9 @@ class SelectiveReceive(Arrivals):
         """
         self.check_owner()
         arrived = self._arrived
-        is_inbox = channel is self._inbox
+        may_be_popped = channel is self._inbox and self.turn is None
         while True:
-            if is_inbox and arrived and self._may_pop:
+            if may_be_popped and arrived and self._may_pop:
                 self._share -= 1
                 if not self._share:
                     self._give_way()
@@ -197,6 +197,8 @@ class SelectiveReceive(Arrivals):
     def _take(
         self, channels: tuple[Channel[Any], ...], timeout: float | None
     ) -> tuple[Channel[Any], Any] | None:
+        if self.kill_exception is not None:
+            self._raise_end(self.kill_exception)
         self._share -= 1
         if not self._share:
             self._give_way()
@@ -236,8 +238,7 @@ class SelectiveReceive(Arrivals):
     def _look_for_shortcut(self) -> None:
         """Find out whether taking from the inbox is nothing but popping the queue again."""
         self._may_pop = (
-            self.turn is None
-            and self.kill_exception is None
+            self.kill_exception is None
             and not (self.is_closed or self.marks.is_full or self.marks.waiting)
             and not (self._listeners or self._other_count or self._aside_count)
         )

@@ -1,5 +1,6 @@
 """A Flask app context around each message of a process (§2.7)."""
 
+from contextlib import suppress
 from functools import partial
 
 import gevent
@@ -301,3 +302,19 @@ def test_failing_teardown_ends_the_process(shop, stage, observer):
     stage.node.send(stage.pid, "do", lambda: None)
     reason = observer.wait_for(stage.pid).reason
     assert reason == "error: ZeroDivisionError: division by zero"
+
+
+def test_teardown_may_end_the_process(shop, stage, observer):
+    """§2.8: a message that waits already is not handled any more."""
+    handled = []
+
+    @shop.app.teardown_appcontext
+    def end(error):
+        with suppress(BaseException):
+            process.terminate(process.pid())
+
+    observer.watch(stage.pid)
+    for number in range(3):
+        stage.node.send(stage.pid, "do", partial(handled.append, number))
+    observer.wait_for(stage.pid)
+    assert handled == [0]
