@@ -63,7 +63,6 @@ class SelectiveReceive(Arrivals):
         """Why the owner is to end, or has ended. With it, no further message is taken."""
         self._owner = owner
         self._greenlet: object = owner  # the same, for a comparison with what runs
-        self._may_pop = turn is None
         self.turn = turn
         """What surrounds the handling of each item."""
 
@@ -77,7 +76,7 @@ class SelectiveReceive(Arrivals):
         """
         if getcurrent() is not self._greenlet:
             self.check_owner()
-        if self._may_pop and channel is self._inbox:
+        if self._may_pop and channel is self._inbox and self.turn is None:
             arrived = self._arrived
             if arrived:
                 self._share -= 1
@@ -109,24 +108,25 @@ class SelectiveReceive(Arrivals):
         """
         if getcurrent() is not self._greenlet:
             self.check_owner()
-        if self._may_pop and self._inbox in channels:
-            if self._arrived:
-                self._share -= 1
-                if not self._share:
-                    self._give_way()
-            elif timeout is None:
-                self._await_item(None)
-            if self._arrived and self._may_pop:  # nothing else has come meanwhile
-                return self._inbox, self._pop_message()
-        if self.end is not None:
-            self.end.raise_kill(self._owner)
-        if self.turn is None:
-            return self._take(channels, timeout)
-        self.turn.leave()
+        turn = self.turn
+        if turn is not None:
+            if self.end is not None:  # a kill ends the turn under way
+                self.end.raise_kill(self._owner)
+            turn.leave()
         try:
+            if self._may_pop and self._inbox in channels:
+                if self._arrived:
+                    self._share -= 1
+                    if not self._share:
+                        self._give_way()
+                elif timeout is None:
+                    self._await_item(None)
+                if self._arrived and self._may_pop:  # nothing else has come meanwhile
+                    return self._inbox, self._pop_message()
             return self._take(channels, timeout)
         finally:
-            self.turn.enter()
+            if turn is not None:
+                turn.enter()
 
     def iterate(self, channel: Channel[Any]) -> Iterator[Any]:
         """Yield the items of one channel until the owner is to end, or the channel unlistened.
@@ -139,9 +139,9 @@ class SelectiveReceive(Arrivals):
         """
         self.check_owner()
         arrived = self._arrived
-        is_inbox = channel is self._inbox
+        may_be_popped = channel is self._inbox and self.turn is None
         while True:
-            if is_inbox and arrived and self._may_pop:
+            if may_be_popped and arrived and self._may_pop:
                 self._share -= 1
                 if not self._share:
                     self._give_way()
@@ -189,6 +189,8 @@ class SelectiveReceive(Arrivals):
     def _take(
         self, channels: tuple[Channel[Any], ...], timeout: float | None
     ) -> tuple[Channel[Any], Any] | None:
+        if self.end is not None:
+            self.end.raise_kill(self._owner)
         self._share -= 1
         if not self._share:
             self._give_way()
@@ -226,7 +228,7 @@ class SelectiveReceive(Arrivals):
         return taken
 
     def _look_for_shortcut(self) -> None:
-        if self.end is None and self.turn is None:
+        if self.end is None:
             self.find_shortcut()
 
     # -- waiting ---------------------------------------------------------------

@@ -344,6 +344,36 @@ def test_each_item_has_its_turn():
     assert turns.notes == ["leave", "enter", "a", "leave", "enter", "b", "leave", "enter"]
 
 
+def test_turn_is_left_once_whatever_comes_while_the_owner_waits():
+    """§2.7: what it has not asked for wakes it, and it waits on."""
+    turns = Turns()
+    mailbox = own_mailbox(turn=turns)
+    soon(mailbox.put_event, an_exit())
+    soon(gevent.spawn, mailbox.put, Message("a"))
+    assert mailbox.inbox.receive().topic == "a"
+    assert turns.notes == ["leave", "enter"]
+
+
+def test_turn_is_entered_by_a_wait_that_is_broken_off():
+    """§2.7"""
+    turns = Turns()
+    mailbox = own_mailbox(turn=turns)
+    with gevent.Timeout(0.001, False):
+        mailbox.inbox.receive()
+    assert turns.notes == ["leave", "enter"]
+
+
+def test_turn_that_a_kill_ends_is_not_left():
+    """§2.7: it is closed with the kill, and so nothing half done is committed."""
+    turns = Turns()
+    mailbox = own_mailbox(turn=turns)
+    fill(mailbox, "a")
+    mailbox.kill(gevent.GreenletExit())
+    with pytest.raises(gevent.GreenletExit):
+        mailbox.inbox.receive()
+    assert turns.notes == []
+
+
 def test_no_turn_is_held_while_the_owner_waits():
     """§2.7"""
     turns = Turns()

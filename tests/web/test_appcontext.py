@@ -1,16 +1,15 @@
 """A Flask app context around each message of a process (§2.7)."""
 
+from contextlib import suppress
 from functools import partial
 
 import gevent
 import pytest
-from flask import Flask, appcontext_pushed, current_app, g, has_app_context, request
-from flask.globals import app_ctx
+from flask import Flask, current_app, g, has_app_context, request
 
 from greenrelay import GreenRelay, process
 from greenrelay.errors import ConfigurationError
 from greenrelay.testing import wait_until
-from greenrelay.web.appcontext import AppTurn
 from tests.sample_processes import Stage, idle
 
 
@@ -305,47 +304,17 @@ def test_failing_teardown_ends_the_process(shop, stage, observer):
     assert reason == "error: ZeroDivisionError: division by zero"
 
 
-# -- keeping what nobody could tell from a fresh one -------------------------------------
+def test_teardown_may_end_the_process(shop, stage, observer):
+    """§2.8: a message that waits already is not handled any more."""
+    handled = []
 
+    @shop.app.teardown_appcontext
+    def end(error):
+        with suppress(BaseException):
+            process.terminate(process.pid())
 
-@pytest.fixture
-def bare():
-    return Flask("bare")
-
-
-def test_untouched_context_is_kept(bare):
-    turn, seen = AppTurn(bare), []
-    for _ in range(3):
-        turn.enter()
-        seen.append(app_ctx._get_current_object())
-        turn.leave()
-    turn.close(None)
-    assert seen == seen[:1] * 3
-    assert not has_app_context()
-
-
-def test_used_context_is_not_kept(bare):
-    turn = AppTurn(bare)
-    turn.enter()
-    g.name = "used"
-    turn.leave()
-    assert not has_app_context()
-
-
-def test_app_with_teardown_gets_a_fresh_context_each_time(bare):
-    bare.teardown_appcontext(lambda error: None)
-    turn = AppTurn(bare)
-    turn.enter()
-    turn.leave()
-    assert not has_app_context()
-
-
-def test_listener_of_contexts_sees_each_of_them(bare):
-    pytest.importorskip("blinker")  # Flask 2.2 has signals only with it
-    seen = []
-    with appcontext_pushed.connected_to(lambda app: seen.append(app), bare):
-        turn = AppTurn(bare)
-        for _ in range(3):
-            turn.enter()
-            turn.leave()
-    assert seen == [bare] * 3
+    observer.watch(stage.pid)
+    for number in range(3):
+        stage.node.send(stage.pid, "do", partial(handled.append, number))
+    observer.wait_for(stage.pid)
+    assert handled == [0]
