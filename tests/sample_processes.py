@@ -3,6 +3,7 @@
 import gevent
 
 from greenrelay import process
+from greenrelay.message import Event
 from greenrelay.testing import wait_until
 
 
@@ -49,8 +50,9 @@ def sleep():
 
 def waiting_events(process):
     """Return the events that wait in a process's mailbox."""
-    process.mailbox.sort()
-    return list(process.mailbox.events.aside or ())
+    mailbox = process.mailbox
+    aside = (mailbox._aside or {}).get(mailbox.events, ())
+    return [item for item in (*aside, *mailbox.queue.queue) if isinstance(item, Event)]
 
 
 def crash():

@@ -35,6 +35,7 @@ class Arrivals(Receiver):
 
     __slots__ = (
         "_arrived",
+        "_aside",
         "_bytes",
         "_events",
         "_inbox",
@@ -56,6 +57,8 @@ class Arrivals(Receiver):
         """The queue's own deque: who takes what is there, or may append, needs no more."""
         self._may_append = False
         """Whether adding is nothing but appending: there is nobody to wake."""
+        self._aside: dict[Channel[Any], deque[Any]] | None = None
+        """What the owner has passed over while it asked for something else, by its channel."""
         self._bytes = 0
         """Of clients' text and binary messages that wait; counted where one is put or taken."""
         self._inbox: Channel[Message] | None = None
@@ -67,13 +70,13 @@ class Arrivals(Receiver):
         """What waits and is no message, set aside or not: events and wake-ups."""
         self._may_pop = True
         """Whether taking from the inbox is nothing but popping the queue: all that waits is in it
-        and for the inbox, and nothing else has to be looked at. Anybody may withdraw it."""
+        and for the inbox, and nothing else has to be looked at. See `find_shortcut()`."""
         self.has_unlistened = False
         """Whether a channel of it has ever been closed by `unlisten()`."""
 
     def __len__(self) -> int:
         """Count the messages that wait; events do not count."""
-        others = self._other_count - len((self._events and self._events.aside) or ())
+        others = self._other_count - self._count_aside(self._events)
         return len(self._arrived) - others + self._aside_count
 
     def __bool__(self) -> bool:
@@ -82,6 +85,9 @@ class Arrivals(Receiver):
     @property
     def _aside_count(self) -> int:
         return self.marks.max_messages - self._room
+
+    def _count_aside(self, channel: Channel[Any] | None) -> int:
+        return len(self._aside.get(channel, ())) if self._aside and channel is not None else 0
 
     # -- channels --------------------------------------------------------------
 
@@ -100,9 +106,13 @@ class Arrivals(Receiver):
         return self._events
 
     def count(self, channel: Channel[Any]) -> int:
-        """Return how many items wait for one channel."""
-        self.sort()
-        return len(channel.aside or ())
+        """Return how many items wait for one channel. Moves none: anybody may ask, at any time."""
+        if channel is self._inbox and not self._listeners:
+            return len(self)
+        arrived = list(self._arrived)  # at once: another thread may ask
+        return self._count_aside(channel) + sum(
+            self._channel_of(item) is channel for item in arrived
+        )
 
     def listen(self, topic: str) -> Channel[Message]:
         """Return a channel that gets all further messages of one exact topic."""
@@ -118,13 +128,23 @@ class Arrivals(Receiver):
             self.sort()
             del self._listeners[channel.topic or ""]
             self.has_unlistened = True
-            self.inbox.set_aside(*channel.close())
+            if self._aside and channel in self._aside:
+                self._aside.setdefault(self.inbox, deque()).extend(self._aside.pop(channel))
+
+    def is_unlistened(self, channel: Channel[Any]) -> bool:
+        """Tell whether `unlisten()` has closed a channel."""
+        topic = channel.topic
+        return topic is not None and (self._listeners or {}).get(topic) is not channel
 
     def discard(self, is_unwanted: Callable[[Event], bool]) -> None:
         """Remove events that wait."""
         if self._other_count:
             self.sort()
-            self._other_count = self.events.keep_aside(lambda event: not is_unwanted(event))
+            waiting = (self._aside or {}).get(self.events) or deque()
+            kept = [event for event in waiting if not is_unwanted(event)]
+            waiting.clear()
+            waiting.extend(kept)
+            self._other_count = len(kept)
 
     # -- the queue -------------------------------------------------------------
 
@@ -150,6 +170,20 @@ class Arrivals(Receiver):
         queue.put_nowait(item)
         self._may_append = True  # it is woken once, for whatever else comes until it runs
 
+    def withdraw_shortcut(self) -> None:
+        """Have the owner look at more than the queue before it next takes something."""
+        self._may_pop = False
+
+    def find_shortcut(self) -> None:
+        """Let the owner only pop the queue, if there is nothing else that it must look at."""
+        self._may_pop = not (
+            self.marks.is_full
+            or self.marks.waiting
+            or self._listeners
+            or self._other_count
+            or self._aside_count
+        )
+
     def add_other(self, item: object) -> None:
         """Add what is no message: an event, or a wake-up."""
         self._other_count += 1
@@ -159,7 +193,10 @@ class Arrivals(Receiver):
     # -- sorting ---------------------------------------------------------------
 
     def sort(self) -> None:
-        """Set everything aside that is still in the queue."""
+        """Set everything aside that is still in the queue.
+
+        For the owner, while it does not wait: else it would find nothing to wake up for.
+        """
         self._may_pop = False
         arrived = self._arrived
         while arrived:
@@ -169,13 +206,15 @@ class Arrivals(Receiver):
         """Return the first item of the first channel that has one, `None`: there is none."""
         if self._arrived and len(channels) > 1:
             self.sort()
-        for channel in channels:
-            if channel.aside:
-                if channel is self._events:
-                    self._other_count -= 1
-                else:
-                    self._room += 1
-                return channel, channel.aside.popleft()
+        if self._aside:
+            for channel in channels:
+                items = self._aside.get(channel)
+                if items:
+                    if channel is self._events:
+                        self._other_count -= 1
+                    else:
+                        self._room += 1
+                    return channel, items.popleft()
         wanted, arrived = channels[0], self._arrived
         while arrived:
             if self._channel_of(arrived[0]) is wanted:
@@ -190,7 +229,9 @@ class Arrivals(Receiver):
         if channel is None:
             self._other_count -= 1
             return
-        channel.set_aside(item)
+        if self._aside is None:
+            self._aside = {}
+        self._aside.setdefault(channel, deque()).append(item)
         if channel is not self._events:
             self._room -= 1
 
@@ -202,7 +243,7 @@ class Arrivals(Receiver):
 
     def clear(self) -> None:
         """Let go of everything that waits."""
-        self._inbox = self._events = self._listeners = None
+        self._inbox = self._events = self._listeners = self._aside = None
         self._arrived.clear()
         self._bytes = 0
         self._room = self.marks.max_messages

@@ -1,13 +1,12 @@
 """Channels: what one process takes its items from, by kind.
 
-A channel is a view of its mailbox, in which everything waits in one queue; what the process
-does not ask for now is set aside, each item under its channel.
+A channel only names what its process asks for. What waits, and which channel of a mailbox is still
+open, the mailbox knows: so whoever holds a channel changes nothing by it but what they take.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 import gevent
@@ -58,17 +57,13 @@ class Receiver(Protocol):
 class Channel(Generic[Item]):
     """One kind of items that a process takes, in order of arrival."""
 
-    __slots__ = ("aside", "is_unlistened", "mailbox", "topic")
+    __slots__ = ("mailbox", "topic")
 
     def __init__(self, mailbox: Receiver, topic: str | None = None) -> None:
         self.mailbox = mailbox
         """Whose it is."""
         self.topic = topic
         """The topic it is dedicated to, if any."""
-        self.aside: deque[Any] | None = None
-        """What has been passed over while the process asked for something else."""
-        self.is_unlistened = False
-        """Whether `unlisten()` has closed it."""
 
     def __len__(self) -> int:
         return self.mailbox.count(self)
@@ -107,23 +102,3 @@ class Channel(Generic[Item]):
             NotAProcess: another greenlet than the channel's own process asks.
         """
         return self.mailbox.iterate(self)
-
-    # -- for its mailbox only --------------------------------------------------
-
-    def set_aside(self, *items: Any) -> None:
-        """Keep items that have been passed over, behind those that have been before."""
-        if self.aside is None:
-            self.aside = deque()
-        self.aside.extend(items)
-
-    def keep_aside(self, is_wanted: Callable[[Any], bool]) -> int:
-        """Drop all that is set aside and not wanted; return how many items are left."""
-        kept = [item for item in self.aside or () if is_wanted(item)]
-        self.aside = deque(kept) if kept else None
-        return len(kept)
-
-    def close(self) -> deque[Any]:
-        """Get nothing more, as `unlisten()` has it; return what is set aside."""
-        self.is_unlistened = True
-        aside, self.aside = self.aside, None
-        return aside or deque()

@@ -118,8 +118,9 @@ class Process:
     def monitor(self, pid: PID) -> MonitorRef:
         """Get an `Exit` when `pid` ends: at once if it is dead or unknown."""
         ref = self.node.make_ref(pid)
-        if self.monitors is None:
-            self.monitors = set()
+        if self.has_ended:
+            return ref  # it was given up, and nobody would take the monitor away
+        self.monitors = self.monitors or set()
         self.monitors.add(ref)
         return self.node.monitor(self, pid, ref)
 
@@ -171,9 +172,8 @@ class Process:
         if self.has_ended:
             return
         if not self.is_killed:
-            self.mailbox.kill(ProcessExit(reason))
             self.node.release(self.pid)
-        self.mailbox.renew_kill()
+        self.mailbox.kill(ProcessExit(reason))
         self.greenlet.divert(self._wake_killed)
         gevent.get_hub().loop.run_callback(self._throw)
 
@@ -236,13 +236,11 @@ class Process:
     def _throw(self) -> None:
         self.greenlet.divert(None)
         kill = None if self.has_ended else self.mailbox.take_kill()
-        if kill is None:
-            return
-        if self._has_begun:
+        if kill is not None and self._has_begun:
             self.greenlet.throw(kill)
-        else:
+        elif kill is not None:
             self._end(self._kill_reason() or KILLED)
-            self.greenlet.let_go()
+            self._let_go()
 
     def _run(self) -> None:
         value = error = None
@@ -265,6 +263,10 @@ class Process:
         error = None
         if killed_for is not None:
             self.greenlet.divert(None)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self.mailbox.let_go()
         self.greenlet.let_go()
 
     def _work(self) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from greenrelay.message import Cancel, Event, Message
 from greenrelay.processes.arrivals import WAKE_UP
 from greenrelay.processes.channel import Channel, Owner
+from greenrelay.processes.end import End
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.marks import Marks
 from greenrelay.processes.receive import SelectiveReceive
@@ -47,7 +48,7 @@ class Mailbox(SelectiveReceive):
 
     def put(self, message: Message) -> bool:
         """Queue a message; `False`: the mailbox is closed and the message is dropped."""
-        if self.is_closed:
+        if self.end is not None:
             return False
         if self._may_append:
             self._arrived.append(message)
@@ -63,7 +64,7 @@ class Mailbox(SelectiveReceive):
 
     def _fill(self) -> None:
         if self.marks.fill(len(self), self._bytes):
-            self._may_pop = False
+            self.withdraw_shortcut()
 
     def put_event(self, event: Event) -> None:
         """Queue an event for whoever calls `events()`, now or later."""
@@ -77,7 +78,7 @@ class Mailbox(SelectiveReceive):
     def on_drained(self, key: object, call: Callable[[], None]) -> None:
         """Have `call` called once, when the mailbox has drained to half its mark, or ended."""
         self.marks.on_drained(key, call)
-        self._may_pop = False
+        self.withdraw_shortcut()
 
     def forget_drained(self, key: object) -> None:
         """Do not call; a key that is not there is no error."""
@@ -85,13 +86,27 @@ class Mailbox(SelectiveReceive):
 
     # -- the end ---------------------------------------------------------------
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no messages any more: the owner has been told to end, or has ended."""
+        return self.end is not None
+
+    @property
+    def kill_exception(self) -> BaseException | None:
+        """What every take raises, since the owner was killed or given up."""
+        return None if self.end is None else self.end.kill_exception
+
+    @property
+    def has_raised_kill(self) -> bool:
+        """Whether a kill has been raised in the owner."""
+        return self.end is not None and self.end.has_raised_kill
+
     def cancel(self, news: Cancel) -> None:
         """Ask the owner to end: by an event if it takes events, else by closing its channels."""
         if self.has_events:
             self.put_event(news)
         else:
-            self._cancellation = news
-            self.close()
+            self.close().cancel(news)
 
     def open_events(self) -> Channel[Event]:
         """Return the channel of events; from now on a `Cancel` goes there.
@@ -99,41 +114,45 @@ class Mailbox(SelectiveReceive):
         Also one that came before, while the owner was about to ask for its events.
         """
         self.has_events = True
-        if self._cancellation is not None:
-            self.put_event(self._cancellation)
-            self._cancellation = None
-            self.is_closed = False
+        news = None if self.end is None else self.end.take_cancellation()
+        if news is not None:
+            self.put_event(news)
+            if self.kill_exception is None:
+                self.end = None
         return self.events
 
-    def close(self) -> None:
+    def close(self) -> End:
         """Take no more messages: the channels but the events' give what they have, then end."""
-        self.is_closed = True
-        self._may_pop = False
+        end = self.end = self.end or End()
+        self.withdraw_shortcut()
         if self.is_waiting:
             self.add_other(WAKE_UP)
+        return end
 
     def kill(self, exception: BaseException) -> None:
-        """Raise `exception` from every take from now on, and take no more messages."""
-        self.kill_exception = exception
-        self.is_closed = True
-        self._may_pop = False
+        """Raise `exception` from every take from now on, and take no more messages.
+
+        Another kill has the first one raised once more.
+        """
+        self.end = self.end or End()
+        self.end.kill(exception)
+        self.withdraw_shortcut()
 
     def take_kill(self) -> BaseException | None:
         """Return the kill for the caller to raise; `None`: there is none, or it has been raised."""
-        if self.has_raised_kill:
-            return None
-        self.has_raised_kill = self.kill_exception is not None
-        return self.kill_exception
-
-    def renew_kill(self) -> None:
-        """Have a kill raised once more."""
-        self.has_raised_kill = False
+        return None if self.end is None else self.end.take_kill()
 
     def release(self) -> None:
-        """Let go of everything: the owner has ended, and so need not wait for the collector."""
+        """Let go of everything that waits, and of those who hold back: the owner has ended.
+
+        One that was given up still runs: whatever it asks for raises its end.
+        """
         self.close()
         self.clear()
-        self._owner = self._greenlet = None
-        if self.kill_exception is not None:
-            self.kill_exception.__traceback__ = None  # it holds the frames that hold this
         self.marks.reset()
+
+    def let_go(self) -> None:
+        """Have no owner any more: its greenlet holds this, and would wait for the collector."""
+        self._owner = self._greenlet = None
+        if self.end is not None:
+            self.end.let_go()

@@ -266,7 +266,7 @@ class Node:
     def link(self, entity: Entity, pid: PID) -> None:
         """Link an entity with `pid`; a dead one acts like its death."""
         if pid in self.table:
-            if pid != entity.pid:
+            if pid != entity.pid and entity.pid in self.table:
                 self.topology.link(entity.pid, pid)
         else:
             entity.on_link_down(LinkDown(pid, self._absence(pid), time.time()))

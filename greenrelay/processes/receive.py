@@ -4,32 +4,26 @@
                                  └► nothing is: let go of those who hold back, and wait
 
 There is one wait, on the queue. Three rules: only the owner takes; it has an item in hand only
-when it returns it; an owner that is to end has the reason raised where it takes, and is given up
-if it catches that again and again.
+when it returns it; an owner that is to end has that raised where it takes, see `end`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any, Final, NoReturn
+from typing import Any
 
-import gevent
 from gevent.queue import Empty
 from greenlet import getcurrent
 
 from greenrelay.errors import NotAProcess
-from greenrelay.message import Cancel, Message
+from greenrelay.message import Message
 from greenrelay.processes.arrivals import Arrivals
 from greenrelay.processes.channel import Channel, ChannelClosed, Owner
+from greenrelay.processes.end import End
 from greenrelay.processes.fairness import FAIR_SHARE, SLICE_SECONDS, SLOW_SECONDS, Rotation
 from greenrelay.processes.marks import Marks
 from greenrelay.processes.turn import Turn
-
-MAX_END_RAISES: Final = 100
-"""So often a process may catch its end, in handlers around handlers, before it is given up."""
-GIVEN_UP_SECONDS: Final = 1.0
-"""Then each further attempt to receive takes so long: a loop that catches all must not spin."""
 
 
 class SelectiveReceive(Arrivals):
@@ -44,16 +38,12 @@ class SelectiveReceive(Arrivals):
 
     __slots__ = (
         "_began_at",
-        "_cancellation",
-        "_end_raises",
         "_greenlet",
         "_looked_at",
         "_owner",
         "_rotation",
         "_share",
-        "has_raised_kill",
-        "is_closed",
-        "kill_exception",
+        "end",
         "turn",
     )
 
@@ -69,19 +59,12 @@ class SelectiveReceive(Arrivals):
         self._share = FAIR_SHARE
         self._began_at = self._looked_at = 0.0
         """When the owner was woken, and when it last looked at the clock."""
-        self._end_raises = 0
-        self.is_closed = False
-        """Whether it takes no messages any more: the owner has been told to end, or has ended."""
-        self._cancellation: Cancel | None = None
-        """Why it is closed, until that has been raised."""
+        self.end: End | None = None
+        """Why the owner is to end, or has ended. With it, no further message is taken."""
         self._owner = owner
         self._greenlet: object = owner  # the same, for a comparison with what runs
         self.turn = turn
         """What surrounds the handling of each item."""
-        self.kill_exception: BaseException | None = None
-        """Raised by every take from now on: the owner was killed."""
-        self.has_raised_kill = False
-        """Whether it has been raised once; whatever `finally` does now is left in peace."""
 
     # -- taking ----------------------------------------------------------------
 
@@ -127,8 +110,8 @@ class SelectiveReceive(Arrivals):
             self.check_owner()
         turn = self.turn
         if turn is not None:
-            if self.kill_exception is not None:  # it ends the turn under way
-                self._raise_end(self.kill_exception)
+            if self.end is not None:  # a kill ends the turn under way
+                self.end.raise_kill(self._owner)
             turn.leave()
         try:
             if self._may_pop and self._inbox in channels:
@@ -147,6 +130,9 @@ class SelectiveReceive(Arrivals):
 
     def iterate(self, channel: Channel[Any]) -> Iterator[Any]:
         """Yield the items of one channel until the owner is to end, or the channel unlistened.
+
+        The caller is checked where the loop begins and where it waits, not for each item: that
+        would cost a fifth of taking one. So the iterator is nothing to hand to somebody else.
 
         Raises:
             NotAProcess: the caller is not the owner.
@@ -169,13 +155,19 @@ class SelectiveReceive(Arrivals):
             try:
                 taken = None if self._is_over(channel) else self.take((channel,), None)
             except ChannelClosed:
-                if self.kill_exception is not None:
+                if self.end is not None and self.end.kill_exception is not None:
                     raise  # a loop around this one has begun it again and again
                 return
             if taken is None:
                 return
             yield taken[1]
             arrived = self._arrived  # the first item makes it anew
+
+    def count(self, channel: Channel[Any]) -> int:
+        """Return how many items wait for one channel; also for whoever is not the owner."""
+        if self._listeners and getcurrent() is self._greenlet:
+            self.sort()  # or a loop that counts before it takes would look at all of it each time
+        return super().count(channel)
 
     def check_owner(self) -> None:
         """Raise `NotAProcess` unless the caller is the owner."""
@@ -186,7 +178,7 @@ class SelectiveReceive(Arrivals):
             )
 
     def _is_over(self, channel: Channel[Any]) -> bool:
-        return channel.is_unlistened and not self.is_closed
+        return self.end is None and self.is_unlistened(channel)
 
     def _pop_message(self) -> Message:
         message: Message = self._arrived.popleft()
@@ -197,8 +189,8 @@ class SelectiveReceive(Arrivals):
     def _take(
         self, channels: tuple[Channel[Any], ...], timeout: float | None
     ) -> tuple[Channel[Any], Any] | None:
-        if self.kill_exception is not None:
-            self._raise_end(self.kill_exception)
+        if self.end is not None:
+            self.end.raise_kill(self._owner)
         self._share -= 1
         if not self._share:
             self._give_way()
@@ -214,8 +206,8 @@ class SelectiveReceive(Arrivals):
                 self._await_item(timeout)
             except Empty:
                 return self._take_now(channels)  # what came in the same instant as the time-out
-            if self.kill_exception is not None:
-                self._raise_end(self.kill_exception)
+            if self.end is not None:
+                self.end.raise_kill(self._owner)
             taken = self._take_now(channels)
             if until is not None:
                 timeout = max(0.0, until - time.monotonic())
@@ -225,7 +217,7 @@ class SelectiveReceive(Arrivals):
         """Return the first item of the first channel that has one, `None`: there is none."""
         taken = self.pop(channels)
         if taken is None:
-            if self.is_closed or self.has_unlistened:
+            if self.end is not None or self.has_unlistened:
                 self._check_open(channels)
             self._look_for_shortcut()
         elif taken[0] is not self._events:
@@ -236,12 +228,8 @@ class SelectiveReceive(Arrivals):
         return taken
 
     def _look_for_shortcut(self) -> None:
-        """Find out whether taking from the inbox is nothing but popping the queue again."""
-        self._may_pop = (
-            self.kill_exception is None
-            and not (self.is_closed or self.marks.is_full or self.marks.waiting)
-            and not (self._listeners or self._other_count or self._aside_count)
-        )
+        if self.end is None:
+            self.find_shortcut()
 
     # -- waiting ---------------------------------------------------------------
 
@@ -274,26 +262,9 @@ class SelectiveReceive(Arrivals):
             now = self._began_at = self._rotation.wait()
         self._looked_at = now
 
-    # -- the end ---------------------------------------------------------------
-
     def _check_open(self, channels: tuple[Channel[Any], ...]) -> None:
         """Raise what asking empty channels for more comes to, if one of them gets no more."""
-        if self.is_closed and any(channel is not self._events for channel in channels):
-            self._raise_end(self.kill_exception or ChannelClosed())
-        if any(channel.is_unlistened for channel in channels):
+        if self.end is not None and any(channel is not self._events for channel in channels):
+            self.end.raise_to(self._owner)
+        if any(map(self.is_unlistened, channels)):
             raise ValueError("unlisten() has closed this channel; listen() gives a new one")
-
-    def _raise_end(self, end: BaseException) -> NoReturn:
-        """Raise the owner's end; who has caught it again and again is given up."""
-        self._end_raises += 1
-        self._cancellation = None
-        self.has_raised_kill = self.kill_exception is not None
-        if self._end_raises > MAX_END_RAISES:
-            self.kill_exception = end
-            if self._owner is not None:
-                self._owner.process.give_up()
-            gevent.sleep(GIVEN_UP_SECONDS)
-        try:
-            raise end
-        finally:
-            del end  # its traceback holds this frame

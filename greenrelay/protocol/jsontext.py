@@ -3,6 +3,13 @@
 Strict in both directions with every simplejson: before 3.19 it reads and writes `NaN` unless it
 is told not to, before 4.1.2 it writes a `Decimal` that is no number in any case. What it does not
 know is written here, not by Flask's provider: that one writes dates as HTTP does, not as ISO 8601.
+
+For each call simplejson makes its encoder in C anew, which takes it two thirds of the time. So one
+is kept: the library's own function runs once with our name for that maker among its globals, and
+hands us what it makes. Where there is none, as without the C extension, the library encodes.
+
+The kept encoder is this module's one mutable state. It belongs to no node and outlives no call
+with anything in it; whoever encodes has it alone, others meanwhile go without.
 """
 
 from __future__ import annotations

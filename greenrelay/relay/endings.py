@@ -90,7 +90,26 @@ TARGET_DONE: Final = Ending(NORMAL, CLOSE_NORMAL, TARGET_EXITED)
 TARGET_BROKEN: Final = Ending(KILLED, CLOSE_INTERNAL_ERROR, TARGET_FAILED)
 TARGET_LOST: Final = Ending(NOCONNECTION, CLOSE_SERVICE_RESTART, TARGET_FAILED)
 
-TABLE: Final = {name: row for name, row in vars().items() if isinstance(row, Ending)}
+TABLE: Final = {
+    "CLIENT_CLOSED": CLIENT_CLOSED,
+    "CLIENT_FAILED": CLIENT_FAILED,
+    "CLIENT_GONE": CLIENT_GONE,
+    "RULE_BROKEN": RULE_BROKEN,
+    "TOO_BIG": TOO_BIG,
+    "TOO_FAST": TOO_FAST,
+    "TOO_SLOW": TOO_SLOW,
+    "NO_ANSWER": NO_ANSWER,
+    "IDLE": IDLE,
+    "TIME_UP": TIME_UP,
+    "CLOSED": CLOSED,
+    "ASKED": ASKED,
+    "STOPPED": STOPPED,
+    "TERMINATED": TERMINATED,
+    "LINK_FAILED": LINK_FAILED,
+    "TARGET_DONE": TARGET_DONE,
+    "TARGET_BROKEN": TARGET_BROKEN,
+    "TARGET_LOST": TARGET_LOST,
+}
 """Every row by its name."""
 _LOGGED: Final = frozenset(row.exit_reason for row in TABLE.values() if row.is_logged)
 _COUNTED: Final = frozenset(row.exit_reason for row in TABLE.values() if row.is_counted)

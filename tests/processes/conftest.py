@@ -6,7 +6,7 @@ import pytest
 from greenrelay import process
 from greenrelay.process import Child
 from greenrelay.testing import wait_until
-from tests.sample_mailboxes import own_mailbox
+from tests.processes.sample_mailboxes import own_mailbox
 from tests.sample_processes import collect
 
 

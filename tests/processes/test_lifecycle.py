@@ -242,12 +242,17 @@ def test_nothing_of_a_process_that_goes_quietly_waits_for_the_collector(node, fu
 # -- those that will not end -------------------------------------------------------------
 
 
-def swallow_in_receive(stop):
-    while not stop:
+MANY = 5_000
+"""So often something spins that must not; then it stops, and the test can fail."""
+
+
+def swallow_in_receive(stop, swallowed=None):
+    swallowed = [] if swallowed is None else swallowed
+    while not stop and len(swallowed) < MANY:
         try:
             process.inbox().receive()
         except BaseException:
-            continue
+            swallowed.append(1)
 
 
 def loop_around_a_loop(stop):
@@ -258,7 +263,7 @@ def loop_around_a_loop(stop):
 @pytest.fixture
 def stop(monkeypatch):
     """What the stubborn are told in the end, so that their greenlets go."""
-    monkeypatch.setattr("greenrelay.processes.receive.GIVEN_UP_SECONDS", 0.01)
+    monkeypatch.setattr("greenrelay.processes.end.GIVEN_UP_SECONDS", 0.01)
     stop = []
     yield stop
     stop.append(True)
@@ -290,3 +295,35 @@ def test_giving_up_a_process_is_logged(node, observer, stop, caplog):
     wait_until(lambda: caplog.records)
     assert caplog.messages == [f"process {pid} swallows its end, let it raise"]
     assert caplog.records[0].levelno == logging.ERROR
+
+
+def test_process_that_was_given_up_lets_others_run(node, stop):
+    """§2.5: each further attempt to receive takes its time."""
+    swallowed = []
+    pid = node.spawn(swallow_in_receive, (stop, swallowed))
+    gevent.sleep(0)
+    node.cancel(pid)
+    wait_until(lambda: not node.is_alive(pid))
+    before, raised = time.monotonic(), len(swallowed)
+    gevent.sleep(0.05)
+    assert time.monotonic() - before < 0.1
+    assert len(swallowed) - raised < 20
+
+
+def test_process_that_was_given_up_watches_nobody(node, stop):
+    """Nobody would take its monitors away."""
+    other = node.spawn(idle)
+
+    def watch():
+        swallow_in_receive([], [None] * (MANY - 101))
+        process.link(other)
+        process.monitor(other)
+        swallow_in_receive(stop)
+
+    pid = node.spawn(watch)
+    gevent.sleep(0)
+    node.cancel(pid)
+    wait_until(lambda: not node.is_alive(pid))
+    gevent.sleep(0.05)
+    assert node.topology.is_empty()
+    assert node.is_alive(other)

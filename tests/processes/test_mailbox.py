@@ -6,11 +6,13 @@ import gevent
 import greenlet
 import pytest
 
+from greenrelay import process
 from greenrelay.errors import NotAProcess
 from greenrelay.message import Cancel, Message
-from greenrelay.processes.channel import ChannelClosed
+from greenrelay.processes.channel import Channel, ChannelClosed
 from greenrelay.processes.mailbox import Mailbox
-from tests.sample_mailboxes import an_exit, drain, fill, own_mailbox, soon
+from greenrelay.testing import wait_until
+from tests.processes.sample_mailboxes import an_exit, drain, fill, own_mailbox, soon
 
 # -- taking ------------------------------------------------------------------------------
 
@@ -85,6 +87,27 @@ def test_only_the_owner_takes(take):
     assert len(mailbox) == 1
 
 
+def test_counting_from_elsewhere_keeps_the_owner_s_wake_up(node):
+    """The message that was counted is still what it wakes up for."""
+    channels, taken = [], []
+
+    def receive():
+        channels.append(process.inbox())
+        taken.extend(message.topic for message in channels[0])
+
+    pid = node.spawn(receive)
+    gevent.sleep(0)
+    node.send(pid, "a")
+    assert (len(channels[0]), node.find(pid).info()["mailbox"]) == (1, 1)
+    gevent.sleep(0)
+    assert taken == ["a"]
+    node.send(pid, "b")
+    gevent.sleep(0)
+    assert taken == ["a", "b"]
+    node.cancel(pid)
+    wait_until(lambda: not node.is_alive(pid))
+
+
 def test_busy_owner_lets_others_run(mailbox):
     """A backlog must not stop every view and connection for as long as it takes."""
     has_run = []
@@ -153,6 +176,22 @@ def test_unlisten_of_another_channel_does_nothing(mailbox):
     mailbox.unlisten(Mailbox().listen("a"))
     fill(mailbox, "ab")
     assert (drain(channel), drain(mailbox.inbox)) == (["a"], ["b"])
+
+
+def test_channel_has_nothing_that_changes_its_mailbox():
+    """A process holds it, and may hand it to anybody."""
+    names = {name for name in dir(Channel) if not name.startswith("_")}
+    assert names == {"mailbox", "receive", "topic"}
+
+
+def test_channels_of_a_mailbox_that_was_let_go_are_empty(mailbox):
+    channels = [mailbox.inbox, mailbox.events, mailbox.listen("a")]
+    fill(mailbox, "ab")
+    mailbox.put_event(an_exit())
+    mailbox.unlisten(mailbox.listen("b"))  # sets all of it aside
+    assert [len(channel) for channel in channels] == [1, 1, 1]
+    mailbox.release()
+    assert [len(channel) for channel in channels] == [0, 0, 0]
 
 
 def test_first_channel_with_an_item_wins(mailbox):

@@ -14,8 +14,8 @@ from greenrelay.message import Exit, Message
 from greenrelay.pid import PID
 from greenrelay.process import on_node
 from greenrelay.processes.node import Node
-from tests.mailbox_model import Closed, Model
-from tests.mailbox_owner import IDLE, WAITING, Client, Interrupt, Owner, Rota, Turns
+from tests.processes.mailbox_model import Closed, Model
+from tests.processes.mailbox_owner import IDLE, WAITING, Client, Interrupt, Owner, Rota, Turns
 
 SOMEBODY = PID("proc@test/0123456789abcdef")
 
@@ -288,6 +288,13 @@ class Mailboxes(RuleBasedStateMachine):
     @rule()
     def let_run(self):
         self.settle()
+
+    @rule()
+    def look_on(self):
+        """Somebody else asks what waits for each channel, and moves nothing by that."""
+        waiting = [len(channel) for channel in self.owner.channels]
+        assert waiting == [len(line.items) for line in self.model.lines]
+        assert self.owner.process.info()["mailbox"] == len(self.model.sizes)
 
     # -- the comparison -------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import pytest
 
 from greenrelay.message import Message
-from tests.sample_mailboxes import an_exit, drain, fill, own_mailbox
+from tests.processes.sample_mailboxes import an_exit, drain, fill, own_mailbox
 
 
 def test_mailbox_is_full_from_its_mark_down_to_half_of_it(mailbox):

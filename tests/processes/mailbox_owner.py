@@ -8,7 +8,7 @@ from greenrelay import process
 from greenrelay.message import Message
 from greenrelay.processes.channel import ChannelClosed
 from greenrelay.processes.fairness import Rotation
-from tests.mailbox_model import Closed, Model
+from tests.processes.mailbox_model import Closed, Model
 
 IDLE, WAITING = "idle", "waiting"
 EVENTS = 1
