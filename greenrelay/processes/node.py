@@ -14,7 +14,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import gevent
 
@@ -39,6 +39,8 @@ from greenrelay.wire import (
     MAX_MAILBOX_MESSAGES,
     NOPROC,
 )
+
+Shared = TypeVar("Shared")
 
 
 class Node:
@@ -68,9 +70,6 @@ class Node:
         """Where all of it happens; other threads hand over what they want done."""
         self.is_draining = False
         """Whether the server is stopping: new relays are refused."""
-        self.lingering: set[Any] = set()
-        """Connections that have ended for everybody, and whose last bytes are on their way."""
-        self._blamed: Message | None = None
         self._random = random
         self._numbers = itertools.count(1)
         self._clear()
@@ -81,6 +80,7 @@ class Node:
         self.rotation = Rotation()
         self.counts: Counter[str] = Counter()
         """How often something happened that operators want to know of."""
+        self._shared: dict[type[Any], Any] = {}
         table = self.table = Table(Timers(self.thread))
         self._entities = table.entities  # its dict: `find` would cost each message a tenth
         self.find, self.resolve = table.find, table.registry.resolve
@@ -111,11 +111,16 @@ class Node:
         """Refuse new relays from now on, as the server stops, or take them again."""
         self.is_draining = is_draining
 
-    def blame(self, message: Message) -> bool:
-        """Note that a connection complains of a message; `False`: another one just has."""
-        is_news = message is not self._blamed
-        self._blamed = message
-        return is_news
+    def count(self, event: str, times: int = 1) -> None:
+        """Add to `counts`."""
+        self.counts[event] += times
+
+    def shared(self, kind: type[Shared]) -> Shared:
+        """Return the one object of a kind that all on this node share, made at first."""
+        found: Shared | None = self._shared.get(kind)
+        if found is None:
+            found = self._shared[kind] = kind()
+        return found
 
     # -- what lives here --------------------------------------------------------
 

@@ -20,6 +20,7 @@ from greenrelay.processes.entity import PromptEntity
 from greenrelay.processes.node import Node
 from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
+from greenrelay.relay.connections import Connections
 from greenrelay.relay.endings import TOO_SLOW, Ending
 from greenrelay.relay.wheel import TimerWheel
 from greenrelay.wire import CONTROL_BACKLOG_BYTES
@@ -159,11 +160,11 @@ class Recipient(PromptEntity):
     def _refuse(self, message: Message, error: Exception) -> None:
         """Blame the sender, whatever its payload raises; the connection lives."""
         self.frames.refuse(message)
-        self.blame(message, describe_error(error).removeprefix("error: "))
+        self.note_bad_message(message, describe_error(error).removeprefix("error: "))
 
-    def blame(self, message: Message, fault: str) -> None:
+    def note_bad_message(self, message: Message, fault: str) -> None:
         """Tell in the log what is wrong with a message: once, however many receive it."""
-        if self.node.blame(message):
+        if self.node.shared(Connections).note_bad_message(message):
             about = self.pid, message.topic, message.sender, fault
             log_soon(self.LOG, logging.ERROR, "%s: bad %.80s from %s: %.300s", *about)
 
@@ -181,17 +182,16 @@ class Recipient(PromptEntity):
         return self.state is OPEN and size > self.config.max_backlog > 0
 
     def _on_backlog(self, data: bytes) -> None:
-        counts = self.node.counts
         policy = self.config.slow_consumer
         if policy == "close":
             self._close_slow()
         elif policy == "drop_new":
-            counts["slow_consumer.dropped"] += 1
+            self.node.count("slow_consumer.dropped")
             log_soon(log, logging.DEBUG, "%s reads too slowly, one dropped", self.pid)
         else:
             excess = self.transport.unsent + len(data) - self.config.max_backlog
             dropped = self.transport.drop_oldest(excess)
-            counts["slow_consumer.dropped"] += dropped
+            self.node.count("slow_consumer.dropped", dropped)
             log_soon(log, logging.DEBUG, "%s reads too slowly, %d dropped", self.pid, dropped)
             self.transport.write(data)
 
@@ -205,7 +205,7 @@ class Recipient(PromptEntity):
             self.transport.write(data, True)
 
     def _close_slow(self) -> None:
-        self.node.counts["slow_consumer.closed"] += 1
+        self.node.count("slow_consumer.closed")
         unsent = self.transport.unsent
         log_soon(log, logging.WARNING, "%s reads too slowly, %d unsent", self.pid, unsent)
         self.transport.discard_unsent()

@@ -25,6 +25,7 @@ from greenrelay.pid import PID
 from greenrelay.processes.node import Node
 from greenrelay.relay.alarms import Alarm, Timetable
 from greenrelay.relay.config import RelayConfig, RelayKind, parse_control
+from greenrelay.relay.connections import Connections
 from greenrelay.relay.delivery import CLOSED, CLOSING, LINGERING, OPEN, OPENING, Frames, Recipient
 from greenrelay.relay.endings import (
     ASKED,
@@ -230,14 +231,14 @@ class Session(Recipient):
             return
         self.state = LINGERING
         if ending.is_counted:
-            self.node.counts[ending.exit_reason] += 1
+            self.node.count(ending.exit_reason)
         if ending.is_logged:
             log_soon(log, logging.INFO, "%s ended: %s", self.pid, ending.exit_reason)
         try:
             self.target.detach(self, reason, ending.code)
         finally:  # whatever the target does, its monitors and links are told
             self.node.end(self, ending.exit_reason)
-        self.node.lingering.add(self)
+        self.node.shared(Connections).add(self)
         self.go_on()
         now = self.wheel.clock()
         if self._patience is not None:
@@ -262,7 +263,7 @@ class Session(Recipient):
         if self.state is not CLOSED:
             self.state = CLOSED
             self.wheel.cancel(self)
-            self.node.lingering.discard(self)
+            self.node.shared(Connections).remove(self)
             self.transport.close()
 
     def kill(self, reason: str = KILLED) -> None:

@@ -228,7 +228,7 @@ class WebSocketSession(Session):
         if not isinstance(reason, str) or not isinstance(code, int):
             raise TypeError(f'ws.close takes {{"code", "reason"}}, or a reason: {payload!r:.80}')
         if not is_close_code(code):
-            self.blame(message, f"close code {code} may not be sent")
+            self.note_bad_message(message, f"close code {code} may not be sent")
             code = CLOSE_INTERNAL_ERROR
         self.close(CLOSED._replace(code=code, text=reason))
 
