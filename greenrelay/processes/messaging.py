@@ -112,8 +112,8 @@ def _start_timer(
     is_name = isinstance(dest, str) and "@" not in dest
     to = dest if is_name else PID.parse(dest)
     fire = partial(_send_late, node, to, topic, payload, sender)
-    timer = node.table.timers.start(seconds, to, fire)
-    if isinstance(to, PID) and to.node == node.name and to not in node.table:
+    timer = node.start_timer(seconds, to, fire)
+    if isinstance(to, PID) and to.node == node.name and node.find(to) is None:
         timer.cancel()  # nobody will ever live there
     return timer
 

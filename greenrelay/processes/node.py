@@ -2,24 +2,21 @@
 
     send(pid, …) ─► one dict lookup ─► entity.deliver(message)
 
-An *entity* is a process, a connection or a pending call; what is there stands in the `Table`.
-Two rules: nothing here blocks or switches; whoever has a PID comes here with it, and is told
-here if nobody lives under it (`_absence`).
+An *entity* is a process, a connection or a pending call; what is there, and what hangs on it,
+stands in the `Table`, whose verbs are the node's. Two rules: nothing here blocks or switches;
+whoever has a PID comes here with it.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import gevent
 
-from greenrelay.errors import ProcessDown
-from greenrelay.message import Exit, LinkDown, Message, MonitorRef
+from greenrelay.message import Message
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.processes.channel import Owner
 from greenrelay.processes.entity import Entity, check_topic, default_name
@@ -30,14 +27,12 @@ from greenrelay.processes.mailbox import Mailbox
 from greenrelay.processes.starting import Start, start_on
 from greenrelay.processes.table import Table
 from greenrelay.processes.timers import Timers
-from greenrelay.processes.topology import Watcher
 from greenrelay.processes.turn import Turn
 from greenrelay.wire import (
     HOST_PROCESS,
     KILLED,
     MAX_MAILBOX_BYTES,
     MAX_MAILBOX_MESSAGES,
-    NOPROC,
 )
 
 Shared = TypeVar("Shared")
@@ -71,7 +66,6 @@ class Node:
         self.is_draining = False
         """Whether the server is stopping: new relays are refused."""
         self._random = random
-        self._numbers = itertools.count(1)
         self._clear()
         self.make_pid(HOST_PROCESS)  # a bad name is better refused now than at the first spawn
         at_fork(self._on_fork)
@@ -83,8 +77,16 @@ class Node:
         self._shared: dict[type[Any], Any] = {}
         table = self.table = Table(Timers(self.thread))
         self._entities = table.entities  # its dict: `find` would cost each message a tenth
-        self.find, self.resolve = table.find, table.registry.resolve
         self.registry, self.groups, self.topology = table.registry, table.groups, table.topology
+        # The table's own verbs: what they promise stands there.
+        self.find, self.resolve, self.info = table.find, table.registry.resolve, table.info
+        self.add, self.remove = table.add, table.remove
+        self.release, self.end = table.release, table.end
+        self.register, self.join = table.register, table.join
+        self.make_ref, self.monitor, self.unmonitor = table.make_ref, table.monitor, table.unmonitor
+        self.monitor_ahead, self.watchers = table.monitor_ahead, table.topology.watchers
+        self.link, self.unlink = table.link, table.topology.unlink
+        self.start_timer = table.timers.start
 
     # -- what it is -------------------------------------------------------------
 
@@ -135,20 +137,6 @@ class Node:
     def make_mailbox(self, owner: Owner, turn: Turn | None) -> Mailbox:
         """Return a mailbox for a greenlet, with this node's marks."""
         return Mailbox(self.max_mailbox, self.max_mailbox_bytes, self.rotation, owner, turn)
-
-    def add(self, entity: Entity) -> None:
-        """Enter something that has a PID."""
-        self.table.add(entity)
-
-    def release(self, pid: PID) -> None:
-        """Free the names and groups of a process that is as good as dead."""
-        self.table.release(pid)
-
-    def end(
-        self, entity: Entity, reason: str, value: Any = None, error: BaseException | None = None
-    ) -> None:
-        """Take an entity out and tell everyone who watches it; see `Table.end()`."""
-        self.table.end(entity, reason, value, error)
 
     def is_alive(self, pid: str) -> bool:
         """Tell whether something lives under `pid`, a PID or a name, and has not been killed."""
@@ -223,59 +211,6 @@ class Node:
         entity = self._entities.get(pid)
         return entity is not None and entity.deliver(message)
 
-    def register(self, name: str, pid: PID) -> None:
-        """Give `name` to a living process or connection.
-
-        Raises:
-            NameTaken: somebody else holds it.
-            ProcessDown: `pid` is dead.
-        """
-        self._require_alive(pid)
-        self.registry.register(name, pid)
-
-    def join(self, group: str, pid: PID) -> None:
-        """Make a living process or connection a member of a group.
-
-        Raises:
-            ProcessDown: `pid` is dead.
-        """
-        self._require_alive(pid)
-        self.groups.join(group, pid)
-
-    def _require_alive(self, pid: PID) -> None:
-        if pid not in self.table:
-            raise ProcessDown(pid, self._absence(pid))
-
-    def make_ref(self, pid: PID) -> MonitorRef:
-        """Return a ref for a further monitor of `pid`."""
-        return MonitorRef(pid, next(self._numbers))
-
-    def monitor(self, watcher: Watcher, pid: PID, ref: MonitorRef | None = None) -> MonitorRef:
-        """Have `watcher.on_exit` called when `pid` ends: at once if it is dead or unknown.
-
-        Args:
-            ref: of `make_ref()`, for a watcher that must know it first.
-        """
-        ref = self.make_ref(pid) if ref is None else ref
-        if pid in self.table:
-            self.topology.monitor(ref, watcher)
-        else:
-            watcher.on_exit(Exit(pid, self._absence(pid), time.time(), ref=ref))
-        return ref
-
-    def unmonitor(self, refs: Iterable[MonitorRef]) -> None:
-        """Forget monitors."""
-        for ref in refs:
-            self.topology.unmonitor(ref)
-
-    def link(self, entity: Entity, pid: PID) -> None:
-        """Link an entity with `pid`; a dead one acts like its death."""
-        if pid in self.table:
-            if pid != entity.pid:
-                self.topology.link(entity.pid, pid)
-        else:
-            entity.on_link_down(LinkDown(pid, self._absence(pid), time.time()))
-
     def cancel(self, pid: PID, sender: PID | None = None, reason: str | None = None) -> bool:
         """Ask `pid` to end; `False`: nobody is there."""
         entity = self.find(pid)
@@ -289,8 +224,3 @@ class Node:
         if entity is not None:
             entity.kill(reason)
         return entity is not None
-
-    def _absence(self, pid: PID) -> str:
-        """Return why nobody lives under `pid` here."""
-        # Without a cluster no other node has ever been there to be lost.
-        return NOPROC

@@ -88,7 +88,7 @@ class Target:
         """
         entity, self.entity = self.entity, None
         if self._monitor is not None:
-            client.node.topology.unmonitor(self._monitor)
+            client.node.unmonitor((self._monitor,))
             self._monitor = None
         if entity is not None:
             entity.forget_drained(client.pid)
