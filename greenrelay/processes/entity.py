@@ -57,7 +57,7 @@ class Entity(Protocol):
         """Return what it knows about itself."""
 
 
-class Home(Protocol):
+class ProcessNode(Protocol):
     """What a process asks of the node that it lives on."""
 
     @property

@@ -79,8 +79,8 @@ class Interpreter:
         """Return the node that plain code means: its own; in a test, its server's."""
         return self.default_node() if self._served is None else self._served
 
-    def mean(self, node: Node) -> None:
-        """Let plain code mean `node` from now on."""
+    def redirect_to(self, node: Node) -> None:
+        """Have plain code mean `node` from now on."""
         self._served = node
 
     def likely_node(self) -> Node:
@@ -154,4 +154,4 @@ def fresh_interpreter() -> Iterator[Callable[[Node], None]]:
         (Not the node of apps that are made then: each of them may have its own server.)
     """
     with _holder.fresh() as interpreter:
-        yield interpreter.mean
+        yield interpreter.redirect_to

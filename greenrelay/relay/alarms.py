@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
-from greenrelay.relay.endings import IDLE, TIME_UP, Ending
+from greenrelay.relay.endings import HARD_TIMEOUT, IDLE_TIMEOUT, Ending
 from greenrelay.relay.listening import NEVER
 from greenrelay.relay.wheel import INFINITY
 
@@ -99,7 +99,7 @@ class IdleTimeout:
         sign = max(self._since, connection.last_active)
         listening = self._listening.renew(sign, sign + connection.config.idle_timeout, now)
         if listening is None:
-            connection.close(IDLE)
+            connection.close(IDLE_TIMEOUT)
         else:
             self._listening = listening
 
@@ -116,7 +116,7 @@ class HardTimeout:
 
     def ring(self, connection: Connection, now: float) -> None:
         """Close the stream."""
-        connection.close(TIME_UP)
+        connection.close(HARD_TIMEOUT)
 
 
 class Timetable:

@@ -21,7 +21,7 @@ from greenrelay.processes.node import Node
 from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
 from greenrelay.relay.connections import Connections
-from greenrelay.relay.endings import TOO_SLOW, Ending
+from greenrelay.relay.endings import SLOW_CONSUMER, Ending
 from greenrelay.relay.wheel import TimerWheel
 from greenrelay.wire import CONTROL_BACKLOG_BYTES
 
@@ -209,7 +209,7 @@ class Recipient(PromptEntity):
         unsent = self.transport.unsent
         log_soon(log, logging.WARNING, "%s reads too slowly, %d unsent", self.pid, unsent)
         self.transport.discard_unsent()
-        self.fail(TOO_SLOW)
+        self.fail(SLOW_CONSUMER)
 
     # -- what the subclass decides -----------------------------------------------------
 

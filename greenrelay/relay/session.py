@@ -136,13 +136,13 @@ class Session(Recipient):
 
     def on_exit(self, exit: Exit) -> None:
         """Close behind what the target has sent, if it is the target that has ended."""
-        if self.target.has_ended(exit):
+        if self.target.take_exit(exit):
             self.close(target_ended(exit.reason))
 
-    def is_choked(self) -> bool:
-        """Tell whether reading should pause until the target has drained."""
+    def pause_if_full(self) -> bool:
+        """Pause reading if the target is full, until it has drained; tell whether it is."""
         # In CLOSING, what the client says to the end must get through.
-        return self.state is OPEN and self.target.is_choked(self)
+        return self.state is OPEN and self.target.pause_if_full(self)
 
     def go_on(self) -> None:
         """Listen to the client again; what waits is taken in another turn of the loop."""
