@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from gevent.event import AsyncResult
 
 from greenrelay.errors import CallTimeout, ProcessDown
-from greenrelay.message import Exit, LinkDown, Message, Request
+from greenrelay.message import Exit, LinkDown, Message, Request, check_topic
 from greenrelay.pid import PID
-from greenrelay.processes.entity import PromptEntity, check_topic
+from greenrelay.processes.entity import PromptEntity
 from greenrelay.processes.node import Node
 
 HOST_CALL = "call"

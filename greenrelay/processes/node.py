@@ -10,16 +10,18 @@ whoever has a PID comes here with it.
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import gevent
 
-from greenrelay.message import Message
+from greenrelay.message import Message, check_topic
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.processes.channel import Owner
-from greenrelay.processes.entity import Entity, check_topic, default_name
+from greenrelay.processes.entity import Entity
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.forks import at_fork, end_inherited
 from greenrelay.processes.hubthread import HubThread
@@ -224,3 +226,9 @@ class Node:
         if entity is not None:
             entity.kill(reason)
         return entity is not None
+
+
+def default_name() -> str:
+    """Return a name that no other interpreter of this host has at the same time."""
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname().partition(".")[0]) or "node"
+    return f"{host}-{os.getpid()}"

@@ -18,8 +18,7 @@ from typing import Any, Protocol
 from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
 from greenrelay.relay.endings import HARD_TIMEOUT, IDLE_TIMEOUT, Ending
-from greenrelay.relay.listening import NEVER
-from greenrelay.relay.wheel import INFINITY
+from greenrelay.relay.listening import INFINITY, NEVER
 
 
 class Connection(Protocol):

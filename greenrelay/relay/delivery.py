@@ -4,6 +4,8 @@
                            └─ fails: one line in the log, and the connection lives
 
 One rule: nothing a message carries raises out of `deliver`, whatever it is.
+It is the base of a session, and no object that a session holds: that would be a call more for each
+message, and an object more for each idle connection. What a session decides for it stands last.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
 from greenrelay.relay.connections import Connections
 from greenrelay.relay.endings import SLOW_CONSUMER, Ending
-from greenrelay.relay.wheel import TimerWheel
+from greenrelay.relay.wheel import Entry, TimerWheel
 from greenrelay.wire import CONTROL_BACKLOG_BYTES
 
 log = logging.getLogger("greenrelay.session")
@@ -57,7 +59,7 @@ class Frames(Protocol):
         """Remember that `message` can't be encoded."""
 
 
-class Recipient(PromptEntity):
+class Recipient(PromptEntity, Entry):
     """What a connection is to its senders, and how it writes to its client.
 
     Args:
@@ -87,6 +89,7 @@ class Recipient(PromptEntity):
     """Where the mistakes of those who send to it are told."""
 
     def __init__(self, node: Node, wheel: TimerWheel, config: RelayConfig, frames: Frames) -> None:
+        super().__init__()
         self.pid: PID = node.make_pid(self.HOST)
         self.node = node
         self.config = config

@@ -14,8 +14,7 @@ from greenrelay.relay.alarms import next_beat
 from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
 from greenrelay.relay.endings import PING_TIMEOUT, Ending
-from greenrelay.relay.listening import NEVER
-from greenrelay.relay.wheel import INFINITY
+from greenrelay.relay.listening import INFINITY, NEVER
 from greenrelay.wire import PING_INTERVALS_UNTIL_GONE
 
 

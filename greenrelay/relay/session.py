@@ -69,7 +69,6 @@ class Session(Recipient):
         "message_count",
         "opened_at",
         "target",
-        "wheel_tick",
     )
 
     # The subclass's topics, and what its header and its control messages may hold.
@@ -82,7 +81,6 @@ class Session(Recipient):
         self, node: Node, wheel: TimerWheel, config: RelayConfig, frames: Frames, alarm: Alarm
     ) -> None:
         super().__init__(node, wheel, config, frames)
-        self.wheel_tick = 0
         self.message_count = 0
         """Client messages so far."""
         self.target = Target()

@@ -8,9 +8,8 @@ from greenrelay import process
 from greenrelay.errors import InvalidPID, NameNotRegistered, NameTaken, ProcessDown
 from greenrelay.message import Exit, LinkDown
 from greenrelay.pid import PID
-from greenrelay.processes.entity import default_name
 from greenrelay.processes.functions import resolve_target
-from greenrelay.processes.node import Node
+from greenrelay.processes.node import Node, default_name
 from greenrelay.testing import leaks, wait_until
 from tests.sample_processes import collect, crash, idle
 
