@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import gevent
 
-from greenrelay.message import Message, check_topic
+from greenrelay.message import Message, MonitorRef, check_topic
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.processes.channel import Owner
 from greenrelay.processes.entity import Entity
@@ -28,7 +28,8 @@ from greenrelay.processes.hubthread import HubThread
 from greenrelay.processes.mailbox import Mailbox
 from greenrelay.processes.starting import Start, start_on
 from greenrelay.processes.table import Table
-from greenrelay.processes.timers import Timers
+from greenrelay.processes.timers import Timer, Timers
+from greenrelay.processes.topology import Watcher
 from greenrelay.processes.turn import Turn
 from greenrelay.wire import (
     HOST_PROCESS,
@@ -80,15 +81,12 @@ class Node:
         table = self.table = Table(Timers(self.thread))
         self._entities = table.entities  # its dict: `find` would cost each message a tenth
         self.registry, self.groups, self.topology = table.registry, table.groups, table.topology
-        # The table's own verbs: what they promise stands there.
-        self.find, self.resolve, self.info = table.find, table.registry.resolve, table.info
-        self.add, self.remove = table.add, table.remove
-        self.release, self.end = table.release, table.end
-        self.register, self.join = table.register, table.join
+        # The table's own verbs, where a call more would be felt; what they promise stands there.
+        # Not all: Python finds attributes more slowly in an object that has more than 30.
+        self.find, self.resolve = table.find, table.registry.resolve
+        self.add, self.release, self.end = table.add, table.release, table.end
         self.make_ref, self.monitor, self.unmonitor = table.make_ref, table.monitor, table.unmonitor
-        self.monitor_ahead, self.watchers = table.monitor_ahead, table.topology.watchers
-        self.link, self.unlink = table.link, table.topology.unlink
-        self.start_timer = table.timers.start
+        self.link = table.link
 
     # -- what it is -------------------------------------------------------------
 
@@ -139,6 +137,14 @@ class Node:
     def make_mailbox(self, owner: Owner, turn: Turn | None) -> Mailbox:
         """Return a mailbox for a greenlet, with this node's marks."""
         return Mailbox(self.max_mailbox, self.max_mailbox_bytes, self.rotation, owner, turn)
+
+    def remove(self, entity: Entity) -> None:
+        """Take out what nobody watches."""
+        self.table.remove(entity)
+
+    def info(self, pid: PID) -> dict[str, Any] | None:
+        """Return what is known about an entity, `None` if it is dead."""
+        return self.table.info(pid)
 
     def is_alive(self, pid: str) -> bool:
         """Tell whether something lives under `pid`, a PID or a name, and has not been killed."""
@@ -212,6 +218,30 @@ class Node:
         """Hand a message that has been checked to an entity; `False`: nobody is there."""
         entity = self._entities.get(pid)
         return entity is not None and entity.deliver(message)
+
+    def register(self, name: str, pid: PID) -> None:
+        """Give `name` to a living process or connection; see `Table.register()`."""
+        self.table.register(name, pid)
+
+    def join(self, group: str, pid: PID) -> None:
+        """Make a living process or connection a member of a group; see `Table.join()`."""
+        self.table.join(group, pid)
+
+    def monitor_ahead(self, watcher: Watcher, pid: PID) -> MonitorRef:
+        """Have `watcher.on_exit` called when what is about to be entered under `pid` ends."""
+        return self.table.monitor_ahead(watcher, pid)
+
+    def watchers(self, pid: PID) -> list[Watcher]:
+        """Return who monitors `pid`, once for each monitor."""
+        return self.topology.watchers(pid)
+
+    def unlink(self, one: PID, other: PID) -> None:
+        """Forget the link, if there is one."""
+        self.topology.unlink(one, other)
+
+    def start_timer(self, seconds: float, dest: str, fire: Callable[[], None]) -> Timer:
+        """Call `fire` in so many seconds, unless `dest` has ended by then."""
+        return self.table.timers.start(seconds, dest, fire)
 
     def cancel(self, pid: PID, sender: PID | None = None, reason: str | None = None) -> bool:
         """Ask `pid` to end; `False`: nobody is there."""
