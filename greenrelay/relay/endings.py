@@ -4,7 +4,7 @@
                            ├─ code, text  ─► the client: a close frame, or the event `done`
                            └─ code        ─► the target's leave, beside a reason
 
-A row that has the name of its exit reason is a row here, and the reason is `wire`'s.
+Where a row and its exit reason have one name, the reason is written `wire.NAME`.
 
 Two rules: no connection ends in a way that is not a row here; whether an end is logged and
 counted depends on its exit reason alone. What a row can't know is given by whoever ends the
