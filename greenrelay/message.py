@@ -1,4 +1,4 @@
-"""What travels between processes: messages, and the news of ends.
+"""What travels between processes: messages, their topics, and the news of ends.
 
 `Message` is made for each delivery and kept small; the three events are rare
 and frozen.
@@ -7,7 +7,7 @@ and frozen.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 from greenrelay.errors import NotACall
 from greenrelay.pid import PID
@@ -136,3 +136,16 @@ class Cancel:
 
 
 Event = Exit | LinkDown | Cancel
+
+
+def is_topic(value: object) -> TypeGuard[str]:
+    """Tell whether a value can be a topic: a str that is not empty and has no `@` first."""
+    return isinstance(value, str) and bool(value) and not value.startswith("@")
+
+
+def check_topic(topic: object) -> None:
+    """Raise `ValueError` or `TypeError` for what can't be a topic."""
+    if not isinstance(topic, str):
+        raise TypeError(f"a topic is a str, got {type(topic).__name__}")
+    if not is_topic(topic):
+        raise ValueError(f"a topic is not empty and has no '@' first, got {topic!r}")

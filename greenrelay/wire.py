@@ -80,8 +80,7 @@ TARGET_FAILED: Final = "target process failed"
 # A control frame holds 125 bytes, two of them the code. Source: RFC 6455 §5.5.
 MAX_CLOSE_REASON_BYTES: Final = 123
 
-# How long a peer that is told goodbye may take nothing of what it is sent, and answer
-# nothing, before the socket is cut; and how long all of it may take.
+# Seconds without progress until a closing peer is cut off; seconds in all.
 CLOSE_TIMEOUT_SECONDS: Final = 5.0
 MAX_CLOSE_SECONDS: Final = 60.0  # as long as common proxies wait for a client that reads slowly
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from gevent.event import AsyncResult
 
 from greenrelay.errors import CallTimeout, ProcessDown
-from greenrelay.message import Exit, LinkDown, Message, Request
+from greenrelay.message import Exit, LinkDown, Message, Request, check_topic
 from greenrelay.pid import PID
-from greenrelay.processes.entity import PromptEntity, check_topic
+from greenrelay.processes.entity import PromptEntity
 from greenrelay.processes.node import Node
 
 HOST_CALL = "call"
@@ -96,7 +96,7 @@ class ReplyPath(NamedTuple):
         node = self.node
         if node.thread.is_here():
             return node.deliver(pid, message)
-        if pid not in node.table:
+        if node.find(pid) is None:
             return False
         node.thread.post(node.deliver, pid, message)
         return True
@@ -126,7 +126,7 @@ def make_call(
         return call.wait(timeout, f"{_describe(node, callee)} to {topic!r}")
     finally:
         node.unmonitor((ref,))
-        node.table.remove(call)
+        node.remove(call)
 
 
 def _describe(node: Node, pid: PID) -> str:

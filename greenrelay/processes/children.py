@@ -43,7 +43,7 @@ class Child:
             once; `None` is no limit, which a child that is itself a supervisor should have.
 
     Raises:
-        ValueError, TypeError: one of them is none.
+        ValueError, TypeError: a value is malformed.
     """
 
     target: Callable[..., Any] | str

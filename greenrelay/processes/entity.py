@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import socket
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
@@ -57,7 +54,7 @@ class Entity(Protocol):
         """Return what it knows about itself."""
 
 
-class Home(Protocol):
+class ProcessNode(Protocol):
     """What a process asks of the node that it lives on."""
 
     @property
@@ -111,17 +108,3 @@ class PromptEntity:
 
     def forget_drained(self, key: object) -> None:
         """Do nothing: it is never full."""
-
-
-def check_topic(topic: object) -> None:
-    """Raise `ValueError` or `TypeError` for what can't be a topic."""
-    if not isinstance(topic, str):
-        raise TypeError(f"a topic is a str, got {type(topic).__name__}")
-    if not topic or topic.startswith("@"):
-        raise ValueError(f"a topic is not empty and has no '@' first, got {topic!r}")
-
-
-def default_name() -> str:
-    """Return a name that no other interpreter of this host has at the same time."""
-    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname().partition(".")[0]) or "node"
-    return f"{host}-{os.getpid()}"

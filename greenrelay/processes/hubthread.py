@@ -5,6 +5,8 @@
 
 Greenlets, mailboxes and watchers belong to one thread; what others do to them is handed over,
 in order. Native locks: with monkey patching, `threading`'s belong to greenlets.
+
+By hand, because gevent has the other direction only: its thread pool takes work out of a loop.
 """
 
 from __future__ import annotations

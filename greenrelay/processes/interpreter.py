@@ -19,21 +19,25 @@ class Interpreter:
     """Which node plain code of an interpreter means, and which apps live on which.
 
     Args:
-        before: the one that a test puts aside: what has been its node is known here as such.
+        made: the nodes of the one that a test puts aside: they are known here as such.
+        older: the one of them that was its node before the test began.
     """
 
-    def __init__(self, before: Interpreter | None = None) -> None:
+    def __init__(self, made: WeakSet[Node] | None = None, older: Node | None = None) -> None:
         self.node: Node | None = None
         self._is_pinned = False
         self._apps: WeakKeyDictionary[Any, tuple[Node, bool]] = WeakKeyDictionary()
         """Each app's node, and whether somebody chose it."""
-        self._has_told = before is not None  # each of a test's servers has a node of its own
-        self._made: WeakSet[Node] = WeakSet() if before is None else before._made
+        self._has_told = made is not None  # each of a test's servers has a node of its own
+        self._made: WeakSet[Node] = WeakSet() if made is None else made
         """Its node, and those that have been it."""
-        self._older = None if before is None else before.node
-        """What was the interpreter's node before a test began."""
+        self._older = older
         self._served: Node | None = None
         """The node that plain code of a test means instead: its server's."""
+
+    def successor(self) -> Interpreter:
+        """Return one that begins anew, for a test."""
+        return Interpreter(self._made, self.node)
 
     def default_node(self, name: str | None = None) -> Node:
         """Return its own node, made when it is first asked for.
@@ -79,8 +83,8 @@ class Interpreter:
         """Return the node that plain code means: its own; in a test, its server's."""
         return self.default_node() if self._served is None else self._served
 
-    def mean(self, node: Node) -> None:
-        """Let plain code mean `node` from now on."""
+    def redirect_to(self, node: Node) -> None:
+        """Have plain code mean `node` from now on."""
         self._served = node
 
     def likely_node(self) -> Node:
@@ -124,7 +128,7 @@ class _Holder:
     @contextlib.contextmanager
     def fresh(self) -> Iterator[Interpreter]:
         """Let another one count in this block."""
-        kept, self.current = self.current, Interpreter(self.current)
+        kept, self.current = self.current, self.current.successor()
         try:
             yield self.current
         finally:
@@ -154,4 +158,4 @@ def fresh_interpreter() -> Iterator[Callable[[Node], None]]:
         (Not the node of apps that are made then: each of them may have its own server.)
     """
     with _holder.fresh() as interpreter:
-        yield interpreter.mean
+        yield interpreter.redirect_to

@@ -21,7 +21,7 @@ from greenrelay.logs import log_soon
 from greenrelay.message import Cancel, Exit, LinkDown, MonitorRef
 from greenrelay.pid import PID
 from greenrelay.processes.endings import ProcessExit, exit_reason, is_crash, report_crash
-from greenrelay.processes.entity import Home
+from greenrelay.processes.entity import ProcessNode
 from greenrelay.processes.functions import Call, find_place, name_of
 from greenrelay.processes.turn import Turn
 from greenrelay.wire import CANCELLED, KILLED, NORMAL
@@ -87,7 +87,12 @@ class Process:
     )
 
     def __init__(
-        self, node: Home, pid: PID, call: Call, turn: Turn | None = None, starter: PID | None = None
+        self,
+        node: ProcessNode,
+        pid: PID,
+        call: Call,
+        turn: Turn | None = None,
+        starter: PID | None = None,
     ) -> None:
         self.node = node
         self.pid = pid

@@ -11,12 +11,11 @@ from greenlet import getcurrent
 
 from greenrelay.errors import GreenRelayError
 from greenrelay.logs import log_soon
-from greenrelay.message import Event, Message
+from greenrelay.message import Event, Message, check_topic
 from greenrelay.pid import PID
 from greenrelay.processes.calls import make_call
 from greenrelay.processes.channel import Channel
 from greenrelay.processes.current import current_node, current_pid, current_process, require_process
-from greenrelay.processes.entity import check_topic
 from greenrelay.processes.lifecycle import Process
 from greenrelay.processes.node import Node
 from greenrelay.processes.timers import Timer
@@ -112,8 +111,8 @@ def _start_timer(
     is_name = isinstance(dest, str) and "@" not in dest
     to = dest if is_name else PID.parse(dest)
     fire = partial(_send_late, node, to, topic, payload, sender)
-    timer = node.table.timers.start(seconds, to, fire)
-    if isinstance(to, PID) and to.node == node.name and to not in node.table:
+    timer = node.start_timer(seconds, to, fire)
+    if isinstance(to, PID) and to.node == node.name and node.find(to) is None:
         timer.cancel()  # nobody will ever live there
     return timer
 

@@ -2,34 +2,33 @@
 
     send(pid, …) ─► one dict lookup ─► entity.deliver(message)
 
-An *entity* is a process, a connection or a pending call; what is there stands in the `Table`.
-Two rules: nothing here blocks or switches; whoever has a PID comes here with it, and is told
-here if nobody lives under it (`_absence`).
+An *entity* is a process, a connection or a pending call; what is there, and what hangs on it,
+stands in the `Table`, whose verbs are the node's. Two rules: nothing here blocks or switches;
+whoever has a PID comes here with it.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
-import time
+import re
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import gevent
 
-from greenrelay.errors import ProcessDown
-from greenrelay.message import Exit, LinkDown, Message, MonitorRef
+from greenrelay.message import Message, MonitorRef, check_topic
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.processes.channel import Owner
-from greenrelay.processes.entity import Entity, check_topic, default_name
+from greenrelay.processes.entity import Entity
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.forks import at_fork, end_inherited
 from greenrelay.processes.hubthread import HubThread
 from greenrelay.processes.mailbox import Mailbox
 from greenrelay.processes.starting import Start, start_on
 from greenrelay.processes.table import Table
-from greenrelay.processes.timers import Timers
+from greenrelay.processes.timers import Timer, Timers
 from greenrelay.processes.topology import Watcher
 from greenrelay.processes.turn import Turn
 from greenrelay.wire import (
@@ -37,8 +36,9 @@ from greenrelay.wire import (
     KILLED,
     MAX_MAILBOX_BYTES,
     MAX_MAILBOX_MESSAGES,
-    NOPROC,
 )
+
+Shared = TypeVar("Shared")
 
 
 class Node:
@@ -68,11 +68,7 @@ class Node:
         """Where all of it happens; other threads hand over what they want done."""
         self.is_draining = False
         """Whether the server is stopping: new relays are refused."""
-        self.lingering: set[Any] = set()
-        """Connections that have ended for everybody, and whose last bytes are on their way."""
-        self._blamed: Message | None = None
         self._random = random
-        self._numbers = itertools.count(1)
         self._clear()
         self.make_pid(HOST_PROCESS)  # a bad name is better refused now than at the first spawn
         at_fork(self._on_fork)
@@ -81,10 +77,16 @@ class Node:
         self.rotation = Rotation()
         self.counts: Counter[str] = Counter()
         """How often something happened that operators want to know of."""
+        self._shared: dict[type[Any], Any] = {}
         table = self.table = Table(Timers(self.thread))
         self._entities = table.entities  # its dict: `find` would cost each message a tenth
-        self.find, self.resolve = table.find, table.registry.resolve
         self.registry, self.groups, self.topology = table.registry, table.groups, table.topology
+        # The table's own verbs, where a call more would be felt; what they promise stands there.
+        # Not all: Python finds attributes more slowly in an object that has more than 30.
+        self.find, self.resolve = table.find, table.registry.resolve
+        self.add, self.release, self.end = table.add, table.release, table.end
+        self.make_ref, self.monitor, self.unmonitor = table.make_ref, table.monitor, table.unmonitor
+        self.link = table.link
 
     # -- what it is -------------------------------------------------------------
 
@@ -111,11 +113,16 @@ class Node:
         """Refuse new relays from now on, as the server stops, or take them again."""
         self.is_draining = is_draining
 
-    def blame(self, message: Message) -> bool:
-        """Note that a connection complains of a message; `False`: another one just has."""
-        is_news = message is not self._blamed
-        self._blamed = message
-        return is_news
+    def count(self, event: str, times: int = 1) -> None:
+        """Add to `counts`."""
+        self.counts[event] += times
+
+    def shared(self, kind: type[Shared]) -> Shared:
+        """Return the one object of a kind that all on this node share, made at first."""
+        found: Shared | None = self._shared.get(kind)
+        if found is None:
+            found = self._shared[kind] = kind()
+        return found
 
     # -- what lives here --------------------------------------------------------
 
@@ -131,19 +138,13 @@ class Node:
         """Return a mailbox for a greenlet, with this node's marks."""
         return Mailbox(self.max_mailbox, self.max_mailbox_bytes, self.rotation, owner, turn)
 
-    def add(self, entity: Entity) -> None:
-        """Enter something that has a PID."""
-        self.table.add(entity)
+    def remove(self, entity: Entity) -> None:
+        """Take out what nobody watches."""
+        self.table.remove(entity)
 
-    def release(self, pid: PID) -> None:
-        """Free the names and groups of a process that is as good as dead."""
-        self.table.release(pid)
-
-    def end(
-        self, entity: Entity, reason: str, value: Any = None, error: BaseException | None = None
-    ) -> None:
-        """Take an entity out and tell everyone who watches it; see `Table.end()`."""
-        self.table.end(entity, reason, value, error)
+    def info(self, pid: PID) -> dict[str, Any] | None:
+        """Return what is known about an entity, `None` if it is dead."""
+        return self.table.info(pid)
 
     def is_alive(self, pid: str) -> bool:
         """Tell whether something lives under `pid`, a PID or a name, and has not been killed."""
@@ -219,57 +220,28 @@ class Node:
         return entity is not None and entity.deliver(message)
 
     def register(self, name: str, pid: PID) -> None:
-        """Give `name` to a living process or connection.
-
-        Raises:
-            NameTaken: somebody else holds it.
-            ProcessDown: `pid` is dead.
-        """
-        self._require_alive(pid)
-        self.registry.register(name, pid)
+        """Give `name` to a living process or connection; see `Table.register()`."""
+        self.table.register(name, pid)
 
     def join(self, group: str, pid: PID) -> None:
-        """Make a living process or connection a member of a group.
+        """Make a living process or connection a member of a group; see `Table.join()`."""
+        self.table.join(group, pid)
 
-        Raises:
-            ProcessDown: `pid` is dead.
-        """
-        self._require_alive(pid)
-        self.groups.join(group, pid)
+    def monitor_ahead(self, watcher: Watcher, pid: PID) -> MonitorRef:
+        """Have `watcher.on_exit` called when what is about to be entered under `pid` ends."""
+        return self.table.monitor_ahead(watcher, pid)
 
-    def _require_alive(self, pid: PID) -> None:
-        if pid not in self.table:
-            raise ProcessDown(pid, self._absence(pid))
+    def watchers(self, pid: PID) -> list[Watcher]:
+        """Return who monitors `pid`, once for each monitor."""
+        return self.topology.watchers(pid)
 
-    def make_ref(self, pid: PID) -> MonitorRef:
-        """Return a ref for a further monitor of `pid`."""
-        return MonitorRef(pid, next(self._numbers))
+    def unlink(self, one: PID, other: PID) -> None:
+        """Forget the link, if there is one."""
+        self.topology.unlink(one, other)
 
-    def monitor(self, watcher: Watcher, pid: PID, ref: MonitorRef | None = None) -> MonitorRef:
-        """Have `watcher.on_exit` called when `pid` ends: at once if it is dead or unknown.
-
-        Args:
-            ref: of `make_ref()`, for a watcher that must know it first.
-        """
-        ref = self.make_ref(pid) if ref is None else ref
-        if pid in self.table:
-            self.topology.monitor(ref, watcher)
-        else:
-            watcher.on_exit(Exit(pid, self._absence(pid), time.time(), ref=ref))
-        return ref
-
-    def unmonitor(self, refs: Iterable[MonitorRef]) -> None:
-        """Forget monitors."""
-        for ref in refs:
-            self.topology.unmonitor(ref)
-
-    def link(self, entity: Entity, pid: PID) -> None:
-        """Link an entity with `pid`; a dead one acts like its death."""
-        if pid in self.table:
-            if pid != entity.pid and entity.pid in self.table:
-                self.topology.link(entity.pid, pid)
-        else:
-            entity.on_link_down(LinkDown(pid, self._absence(pid), time.time()))
+    def start_timer(self, seconds: float, dest: str, fire: Callable[[], None]) -> Timer:
+        """Call `fire` in so many seconds, unless `dest` has ended by then."""
+        return self.table.timers.start(seconds, dest, fire)
 
     def cancel(self, pid: PID, sender: PID | None = None, reason: str | None = None) -> bool:
         """Ask `pid` to end; `False`: nobody is there."""
@@ -285,7 +257,8 @@ class Node:
             entity.kill(reason)
         return entity is not None
 
-    def _absence(self, pid: PID) -> str:
-        """Return why nobody lives under `pid` here."""
-        # Without a cluster no other node has ever been there to be lost.
-        return NOPROC
+
+def default_name() -> str:
+    """Return a name that no other interpreter of this host has at the same time."""
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname().partition(".")[0]) or "node"
+    return f"{host}-{os.getpid()}"

@@ -151,7 +151,7 @@ def info(pid: str) -> dict[str, Any] | None:
         NameNotRegistered, InvalidPID: `pid` is neither a PID nor a registered name.
     """
     node = current_node()
-    return node.thread.run(node.table.info, node.resolve(pid))
+    return node.thread.run(node.info, node.resolve(pid))
 
 
 def exit(reason: str = NORMAL) -> NoReturn:

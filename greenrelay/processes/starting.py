@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from greenrelay.pid import PID
-from greenrelay.processes.entity import Entity, Home
+from greenrelay.processes.entity import Entity, ProcessNode
 from greenrelay.processes.functions import resolve_target
 from greenrelay.processes.lifecycle import Process
 from greenrelay.processes.registry import Registry, check_name
@@ -39,7 +39,7 @@ class Start(NamedTuple):
     """What surrounds the handling of each message."""
 
 
-class Birthplace(Home, Protocol):
+class SpawnNode(ProcessNode, Protocol):
     """What a start asks of a node, besides what the process does."""
 
     registry: Registry
@@ -54,7 +54,7 @@ class Birthplace(Home, Protocol):
         """Link an entity with `pid`."""
 
 
-def start_on(node: Birthplace, start: Start) -> tuple[PID, bool]:
+def start_on(node: SpawnNode, start: Start) -> tuple[PID, bool]:
     """Start a process, unless its name is held.
 
     Returns:
@@ -84,7 +84,7 @@ def start_on(node: Birthplace, start: Start) -> tuple[PID, bool]:
     return pid, True
 
 
-def _tie(node: Birthplace, pid: PID, link: Process | None, monitor: Process | None) -> None:
+def _tie(node: SpawnNode, pid: PID, link: Process | None, monitor: Process | None) -> None:
     if link is not None:
         node.link(link, pid)
     if monitor is not None:

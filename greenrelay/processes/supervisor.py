@@ -56,7 +56,7 @@ class Supervisor:
         within: … in so many seconds are borne; one more and the supervisor gives up.
 
     Raises:
-        ValueError, TypeError: a child or the strategy is none.
+        ValueError, TypeError: a child or the strategy is malformed.
     """
 
     kill_seconds = KILL_SECONDS

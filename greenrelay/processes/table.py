@@ -2,23 +2,26 @@
 
     add ─► find, names, groups, monitors, links, timed messages ─► end: all of it goes at once
 
-Two rules: nothing here blocks or switches; what ends leaves nothing behind.
+Two rules: nothing here blocks or switches; what ends leaves nothing behind. Whoever hangs something
+on a PID under which nobody lives is told so here (`_absence`).
 """
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from greenrelay.message import Exit, LinkDown
+from greenrelay.errors import ProcessDown
+from greenrelay.message import Exit, LinkDown, MonitorRef
 from greenrelay.pid import PID
 from greenrelay.processes.entity import Entity
 from greenrelay.processes.groups import Groups
 from greenrelay.processes.registry import Registry
 from greenrelay.processes.timers import Timers
-from greenrelay.processes.topology import Topology
-from greenrelay.wire import NORMAL
+from greenrelay.processes.topology import Topology, Watcher
+from greenrelay.wire import NOPROC, NORMAL
 
 
 class Table:
@@ -37,6 +40,7 @@ class Table:
         self.groups = Groups()
         self.topology = Topology()
         self.timers = timers
+        self._numbers = itertools.count(1)
 
     def __contains__(self, pid: object) -> bool:
         return pid in self.entities
@@ -86,6 +90,72 @@ class Table:
                 peer = self.find(other)
                 if peer is not None:
                     peer.on_link_down(news)
+
+    # -- what hangs on it ---------------------------------------------------------
+
+    def register(self, name: str, pid: PID) -> None:
+        """Give `name` to a living process or connection.
+
+        Raises:
+            NameTaken: somebody else holds it.
+            ProcessDown: `pid` is dead.
+        """
+        self._require_alive(pid)
+        self.registry.register(name, pid)
+
+    def join(self, group: str, pid: PID) -> None:
+        """Make a living process or connection a member of a group.
+
+        Raises:
+            ProcessDown: `pid` is dead.
+        """
+        self._require_alive(pid)
+        self.groups.join(group, pid)
+
+    def _require_alive(self, pid: PID) -> None:
+        if pid not in self.entities:
+            raise ProcessDown(pid, self._absence(pid))
+
+    def make_ref(self, pid: PID) -> MonitorRef:
+        """Return a ref for a further monitor of `pid`."""
+        return MonitorRef(pid, next(self._numbers))
+
+    def monitor(self, watcher: Watcher, pid: PID, ref: MonitorRef | None = None) -> MonitorRef:
+        """Have `watcher.on_exit` called when `pid` ends: at once if it is dead or unknown.
+
+        Args:
+            ref: of `make_ref()`, for a watcher that must know it first.
+        """
+        ref = self.make_ref(pid) if ref is None else ref
+        if pid in self.entities:
+            self.topology.monitor(ref, watcher)
+        else:
+            watcher.on_exit(Exit(pid, self._absence(pid), time.time(), ref=ref))
+        return ref
+
+    def monitor_ahead(self, watcher: Watcher, pid: PID) -> MonitorRef:
+        """Have `watcher.on_exit` called when what is about to be entered under `pid` ends."""
+        ref = self.make_ref(pid)
+        self.topology.monitor(ref, watcher)
+        return ref
+
+    def unmonitor(self, refs: Iterable[MonitorRef]) -> None:
+        """Forget monitors."""
+        for ref in refs:
+            self.topology.unmonitor(ref)
+
+    def link(self, entity: Entity, pid: PID) -> None:
+        """Link an entity with `pid`; a dead one acts like its death."""
+        if pid in self.entities:
+            if pid != entity.pid and entity.pid in self.entities:
+                self.topology.link(entity.pid, pid)
+        else:
+            entity.on_link_down(LinkDown(pid, self._absence(pid), time.time()))
+
+    def _absence(self, pid: PID) -> str:
+        """Return why nobody lives under `pid` here."""
+        # Without a cluster no other node has ever been there to be lost.
+        return NOPROC
 
     def info(self, pid: PID) -> dict[str, Any] | None:
         """Return what is known about an entity, `None` if it is dead."""

@@ -1,4 +1,8 @@
-"""Messages that are sent later."""
+"""Messages that are sent later.
+
+By hand is only what gevent's timers do not know: to whom a message goes, so that all that wait for
+a process go with it, and that `cancel()` may come from any thread.
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def unlink(pid: str) -> None:
     process = require_process("unlink()")
     node = current_node()
     other = node.resolve(pid)
-    node.topology.unlink(process.pid, other)
+    node.unlink(process.pid, other)
     peer = node.find(other)
     if isinstance(peer, Process):
         peer.forget_starter(process.pid)

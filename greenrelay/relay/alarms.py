@@ -13,13 +13,12 @@ An alarm acts by the connection's verbs and sets nothing of it. Time is an argum
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
-from greenrelay.relay.endings import IDLE, TIME_UP, Ending
-from greenrelay.relay.listening import NEVER
-from greenrelay.relay.wheel import INFINITY
+from greenrelay.relay.endings import HARD_TIMEOUT, IDLE_TIMEOUT, Ending
+from greenrelay.relay.listening import INFINITY, NEVER
 
 
 class Connection(Protocol):
@@ -41,13 +40,17 @@ class Connection(Protocol):
         """Tell the client the end, and wait for it."""
 
 
-class Alarm(Protocol):
-    """Something that is due at a time."""
+Kind = TypeVar("Kind", contravariant=True)
+Bound = TypeVar("Bound", bound=Connection)
 
-    def due(self, connection: Any) -> float:
+
+class Alarm(Protocol[Kind]):
+    """Something that is due at a time, on a connection of some kind."""
+
+    def due(self, connection: Kind) -> float:
         """Return when to ring next; infinity is never."""
 
-    def ring(self, connection: Any, now: float) -> None:
+    def ring(self, connection: Kind, now: float) -> None:
         """Do what is due."""
 
 
@@ -99,7 +102,7 @@ class IdleTimeout:
         sign = max(self._since, connection.last_active)
         listening = self._listening.renew(sign, sign + connection.config.idle_timeout, now)
         if listening is None:
-            connection.close(IDLE)
+            connection.close(IDLE_TIMEOUT)
         else:
             self._listening = listening
 
@@ -116,10 +119,10 @@ class HardTimeout:
 
     def ring(self, connection: Connection, now: float) -> None:
         """Close the stream."""
-        connection.close(TIME_UP)
+        connection.close(HARD_TIMEOUT)
 
 
-class Timetable:
+class Timetable(Generic[Bound]):
     """All alarms of one connection.
 
     Args:
@@ -130,19 +133,19 @@ class Timetable:
 
     __slots__ = ("_heartbeat", "_idle", "_own")
 
-    def __init__(self, config: RelayConfig, now: float, own: Alarm) -> None:
+    def __init__(self, config: RelayConfig, now: float, own: Alarm[Bound]) -> None:
         self._own = own
         self._heartbeat = _heartbeat(config, now)
         self._idle = IdleTimeout(now) if config.idle_timeout else None
 
-    def _alarms(self) -> Iterator[Alarm]:
+    def _alarms(self) -> Iterator[Alarm[Bound]]:
         yield self._own
         if self._heartbeat is not None:
             yield self._heartbeat
         if self._idle is not None:
             yield self._idle
 
-    def due(self, connection: Connection) -> float:
+    def due(self, connection: Bound) -> float:
         """Return when `ring()` has something to do next; infinity is never."""
         due = self._own.due(connection)
         if self._heartbeat is not None:
@@ -151,7 +154,7 @@ class Timetable:
             due = min(due, self._idle.due(connection))
         return due
 
-    def ring(self, connection: Connection, now: float) -> None:
+    def ring(self, connection: Bound, now: float) -> None:
         """Do what is due, one after the other, as long as the connection is open."""
         for alarm in self._alarms():
             if connection.is_open and now >= alarm.due(connection):

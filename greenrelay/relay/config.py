@@ -10,15 +10,16 @@ hand, because a library for schemas would not say what to write instead of what 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from greenrelay.errors import ConfigurationError
+from greenrelay.message import is_topic
 from greenrelay.pid import PID
 from greenrelay.protocol.duration import parse_duration
 from greenrelay.protocol.jsontext import decode_json
+from greenrelay.protocol.spelling import nearest
 from greenrelay.wire import (
     MAX_BACKLOG_BYTES,
     MAX_MESSAGE_BYTES,
@@ -189,19 +190,12 @@ def parse_fields(
     return parsed
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint that names the known word nearest to a misspelt one, or all of them."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(known))}"
-
-
 def _as_dict(limits: Limits) -> dict[str, Any]:
     return {name: getattr(limits, name) for name in _LIMITS}
 
 
 def _parse_topic(value: Any) -> str:
-    if not isinstance(value, str) or not value or value.startswith("@"):
+    if not is_topic(value):
         raise ValueError(
             f"a topic is a string that is not empty and has no '@' first: {value!r:.80}"
         )

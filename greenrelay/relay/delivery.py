@@ -4,6 +4,8 @@
                            └─ fails: one line in the log, and the connection lives
 
 One rule: nothing a message carries raises out of `deliver`, whatever it is.
+It is the base of a session, and no object that a session holds: that would be a call more for each
+message, and an object more for each idle connection. What a session decides for it stands last.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from greenrelay.processes.entity import PromptEntity
 from greenrelay.processes.node import Node
 from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
-from greenrelay.relay.endings import TOO_SLOW, Ending
-from greenrelay.relay.wheel import TimerWheel
+from greenrelay.relay.connections import Connections
+from greenrelay.relay.endings import SLOW_CONSUMER, Ending
+from greenrelay.relay.wheel import Entry, TimerWheel
 from greenrelay.wire import CONTROL_BACKLOG_BYTES
 
 log = logging.getLogger("greenrelay.session")
@@ -56,7 +59,7 @@ class Frames(Protocol):
         """Remember that `message` can't be encoded."""
 
 
-class Recipient(PromptEntity):
+class Recipient(PromptEntity, Entry):
     """What a connection is to its senders, and how it writes to its client.
 
     Args:
@@ -86,6 +89,7 @@ class Recipient(PromptEntity):
     """Where the mistakes of those who send to it are told."""
 
     def __init__(self, node: Node, wheel: TimerWheel, config: RelayConfig, frames: Frames) -> None:
+        super().__init__()
         self.pid: PID = node.make_pid(self.HOST)
         self.node = node
         self.config = config
@@ -159,11 +163,11 @@ class Recipient(PromptEntity):
     def _refuse(self, message: Message, error: Exception) -> None:
         """Blame the sender, whatever its payload raises; the connection lives."""
         self.frames.refuse(message)
-        self.blame(message, describe_error(error).removeprefix("error: "))
+        self.note_bad_message(message, describe_error(error).removeprefix("error: "))
 
-    def blame(self, message: Message, fault: str) -> None:
+    def note_bad_message(self, message: Message, fault: str) -> None:
         """Tell in the log what is wrong with a message: once, however many receive it."""
-        if self.node.blame(message):
+        if self.node.shared(Connections).note_bad_message(message):
             about = self.pid, message.topic, message.sender, fault
             log_soon(self.LOG, logging.ERROR, "%s: bad %.80s from %s: %.300s", *about)
 
@@ -181,17 +185,16 @@ class Recipient(PromptEntity):
         return self.state is OPEN and size > self.config.max_backlog > 0
 
     def _on_backlog(self, data: bytes) -> None:
-        counts = self.node.counts
         policy = self.config.slow_consumer
         if policy == "close":
             self._close_slow()
         elif policy == "drop_new":
-            counts["slow_consumer.dropped"] += 1
+            self.node.count("slow_consumer.dropped")
             log_soon(log, logging.DEBUG, "%s reads too slowly, one dropped", self.pid)
         else:
             excess = self.transport.unsent + len(data) - self.config.max_backlog
             dropped = self.transport.drop_oldest(excess)
-            counts["slow_consumer.dropped"] += dropped
+            self.node.count("slow_consumer.dropped", dropped)
             log_soon(log, logging.DEBUG, "%s reads too slowly, %d dropped", self.pid, dropped)
             self.transport.write(data)
 
@@ -205,11 +208,11 @@ class Recipient(PromptEntity):
             self.transport.write(data, True)
 
     def _close_slow(self) -> None:
-        self.node.counts["slow_consumer.closed"] += 1
+        self.node.count("slow_consumer.closed")
         unsent = self.transport.unsent
         log_soon(log, logging.WARNING, "%s reads too slowly, %d unsent", self.pid, unsent)
         self.transport.discard_unsent()
-        self.fail(TOO_SLOW)
+        self.fail(SLOW_CONSUMER)
 
     # -- what the subclass decides -----------------------------------------------------
 

@@ -4,6 +4,8 @@
                            ├─ code, text  ─► the client: a close frame, or the event `done`
                            └─ code        ─► the target's leave, beside a reason
 
+Where a row and its exit reason have one name, the reason is written `wire.NAME`.
+
 Two rules: no connection ends in a way that is not a row here; whether an end is logged and
 counted depends on its exit reason alone. What a row can't know is given by whoever ends the
 connection, with `_replace()` or `because()`: its comment says what that is.
@@ -13,9 +15,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from greenrelay import wire
 from greenrelay.errors import ProtocolError
 from greenrelay.wire import (
-    CANCELLED,
     CLOSE_ABNORMAL,
     CLOSE_GOING_AWAY,
     CLOSE_INTERNAL_ERROR,
@@ -26,18 +28,6 @@ from greenrelay.wire import (
     CLOSE_SERVICE_RESTART,
     CLOSE_TOO_BIG,
     CLOSE_TRY_AGAIN,
-    CONNECTION_LOST,
-    HARD_TIMEOUT,
-    IDLE_TIMEOUT,
-    KILLED,
-    MESSAGE_TOO_BIG,
-    NOCONNECTION,
-    NORMAL,
-    PING_TIMEOUT,
-    PROTOCOL_ERROR,
-    RATE_LIMITED,
-    SHUTDOWN,
-    SLOW_CONSUMER,
     TARGET_EXITED,
     TARGET_FAILED,
 )
@@ -63,32 +53,34 @@ class Ending(NamedTuple):
 
 
 # -- the client ends it: its own code; nothing is said, or its code is said back -----------------
-CLIENT_CLOSED: Final = Ending(NORMAL, CLOSE_NO_STATUS)
-CLIENT_FAILED: Final = Ending(CONNECTION_LOST, CLOSE_NO_STATUS, is_counted=True)
-CLIENT_GONE: Final = Ending(CONNECTION_LOST, CLOSE_ABNORMAL, is_counted=True)
+CLIENT_CLOSED: Final = Ending(wire.NORMAL, CLOSE_NO_STATUS)
+CLIENT_FAILED: Final = Ending(wire.CONNECTION_LOST, CLOSE_NO_STATUS, is_counted=True)
+CLIENT_GONE: Final = Ending(wire.CONNECTION_LOST, CLOSE_ABNORMAL, is_counted=True)
 
 # -- the client is at fault ------------------------------------------------------------------------
-RULE_BROKEN: Final = Ending(PROTOCOL_ERROR, CLOSE_PROTOCOL_ERROR, is_counted=True)  # code and text
-TOO_BIG: Final = Ending(MESSAGE_TOO_BIG, CLOSE_TOO_BIG, is_counted=True)  # text
-TOO_FAST: Final = Ending(RATE_LIMITED, CLOSE_POLICY, "rate limited", True, True)
-TOO_SLOW: Final = Ending(SLOW_CONSUMER, CLOSE_TRY_AGAIN, "slow consumer")
+RULE_BROKEN: Final = Ending(
+    wire.PROTOCOL_ERROR, CLOSE_PROTOCOL_ERROR, is_counted=True
+)  # code and text
+TOO_BIG: Final = Ending(wire.MESSAGE_TOO_BIG, CLOSE_TOO_BIG, is_counted=True)  # text
+RATE_LIMITED: Final = Ending(wire.RATE_LIMITED, CLOSE_POLICY, "rate limited", True, True)
+SLOW_CONSUMER: Final = Ending(wire.SLOW_CONSUMER, CLOSE_TRY_AGAIN, "slow consumer")
 
 # -- time is up ------------------------------------------------------------------------------------
-NO_ANSWER: Final = Ending(PING_TIMEOUT, CLOSE_INTERNAL_ERROR, "ping timeout", True, True)
-IDLE: Final = Ending(IDLE_TIMEOUT, CLOSE_NORMAL, "idle timeout", True, True)
-TIME_UP: Final = Ending(HARD_TIMEOUT, CLOSE_NORMAL, "hard timeout", True, True)
+PING_TIMEOUT: Final = Ending(wire.PING_TIMEOUT, CLOSE_INTERNAL_ERROR, "ping timeout", True, True)
+IDLE_TIMEOUT: Final = Ending(wire.IDLE_TIMEOUT, CLOSE_NORMAL, "idle timeout", True, True)
+HARD_TIMEOUT: Final = Ending(wire.HARD_TIMEOUT, CLOSE_NORMAL, "hard timeout", True, True)
 
 # -- somebody asks for it --------------------------------------------------------------------------
-CLOSED: Final = Ending(NORMAL, CLOSE_NORMAL)  # code and text
-ASKED: Final = Ending(CANCELLED, CLOSE_GOING_AWAY)  # text
-STOPPED: Final = Ending(SHUTDOWN, CLOSE_SERVICE_RESTART, "shutdown")
-TERMINATED: Final = Ending(KILLED, CLOSE_ABNORMAL)  # exit reason; the client is told nothing
+CLOSED_BY_SERVER: Final = Ending(wire.NORMAL, CLOSE_NORMAL)  # code and text
+ASKED: Final = Ending(wire.CANCELLED, CLOSE_GOING_AWAY)  # text
+STOPPED: Final = Ending(wire.SHUTDOWN, CLOSE_SERVICE_RESTART, "shutdown")
+TERMINATED: Final = Ending(wire.KILLED, CLOSE_ABNORMAL)  # exit reason; the client is told nothing
 
 # -- another process ends: its own exit reason -----------------------------------------------------
-LINK_FAILED: Final = Ending(KILLED, CLOSE_INTERNAL_ERROR, "linked process failed")
-TARGET_DONE: Final = Ending(NORMAL, CLOSE_NORMAL, TARGET_EXITED)
-TARGET_BROKEN: Final = Ending(KILLED, CLOSE_INTERNAL_ERROR, TARGET_FAILED)
-TARGET_LOST: Final = Ending(NOCONNECTION, CLOSE_SERVICE_RESTART, TARGET_FAILED)
+LINK_FAILED: Final = Ending(wire.KILLED, CLOSE_INTERNAL_ERROR, "linked process failed")
+TARGET_DONE: Final = Ending(wire.NORMAL, CLOSE_NORMAL, TARGET_EXITED)
+TARGET_BROKEN: Final = Ending(wire.KILLED, CLOSE_INTERNAL_ERROR, TARGET_FAILED)
+TARGET_LOST: Final = Ending(wire.NOCONNECTION, CLOSE_SERVICE_RESTART, TARGET_FAILED)
 
 TABLE: Final = {
     "CLIENT_CLOSED": CLIENT_CLOSED,
@@ -114,7 +106,7 @@ TABLE: Final = {
 _LOGGED: Final = frozenset(row.exit_reason for row in TABLE.values() if row.is_logged)
 _COUNTED: Final = frozenset(row.exit_reason for row in TABLE.values() if row.is_counted)
 
-_IN_ORDER: Final = frozenset({NORMAL, CANCELLED, SHUTDOWN})
+_IN_ORDER: Final = frozenset({wire.NORMAL, wire.CANCELLED, wire.SHUTDOWN})
 _CLIENTS_NORMAL_CODES: Final = frozenset({CLOSE_NORMAL, CLOSE_GOING_AWAY, CLOSE_NO_STATUS})
 """1005 is a browser's `close()`."""
 
@@ -123,7 +115,7 @@ def target_ended(reason: str) -> Ending:
     """Return how a connection ends whose target has ended for `reason`."""
     if reason in _IN_ORDER:
         return TARGET_DONE.because(reason)
-    return (TARGET_LOST if reason == NOCONNECTION else TARGET_BROKEN).because(reason)
+    return (TARGET_LOST if reason == wire.NOCONNECTION else TARGET_BROKEN).because(reason)
 
 
 def client_closed(code: int) -> Ending:

@@ -45,4 +45,6 @@ class Listening(NamedTuple):
         return Listening(now, now + max(LISTEN_SECONDS, min(late, limit - sign)))
 
 
-NEVER: Final = Listening(float("-inf"), float("-inf"))
+INFINITY: Final = float("inf")
+"""A time that never comes."""
+NEVER: Final = Listening(-INFINITY, -INFINITY)

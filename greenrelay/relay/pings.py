@@ -13,9 +13,8 @@ from greenrelay.protocol.frames import OP_PING, encode_frame
 from greenrelay.relay.alarms import next_beat
 from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
-from greenrelay.relay.endings import NO_ANSWER, Ending
-from greenrelay.relay.listening import NEVER
-from greenrelay.relay.wheel import INFINITY
+from greenrelay.relay.endings import PING_TIMEOUT, Ending
+from greenrelay.relay.listening import INFINITY, NEVER
 from greenrelay.wire import PING_INTERVALS_UNTIL_GONE
 
 
@@ -72,7 +71,7 @@ class Pings:
     def ring(self, connection: Pinged, now: float) -> None:
         """Ping, or give up a client that does not answer."""
         if self._is_gone(connection, now):
-            connection.fail(NO_ANSWER)
+            connection.fail(PING_TIMEOUT)
             connection.finish()
         elif now >= self._at:
             self._at = next_beat(self._at, connection.config.ping_interval, now)

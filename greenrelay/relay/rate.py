@@ -1,4 +1,8 @@
-"""How much a client may send: a bucket that holds and refills `max_rate` messages a second."""
+"""How much a client may send: a bucket that holds and refills `max_rate` messages a second.
+
+By hand, because it is a dozen lines, and libraries for it bring clocks, locks or a store. Time is
+an argument: no clock here.
+"""
 
 from __future__ import annotations
 

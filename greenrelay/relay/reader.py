@@ -86,7 +86,7 @@ class Reader:
         self._turn.start(self._on_turn)
 
     def has_time(self) -> bool:
-        """Tell whether the others have hardly waited yet since the loop looked at its sockets."""
+        """Tell whether less than TURN_SECONDS has passed since the loop polled."""
         return time.time() - gevent.get_hub().loop.now() < TURN_SECONDS
 
     def _on_turn(self) -> None:

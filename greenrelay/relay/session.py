@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import Any
+from typing import Any, TypeVar
 
 from greenrelay.logs import log_soon
 from greenrelay.message import Exit, LinkDown
@@ -25,6 +25,7 @@ from greenrelay.pid import PID
 from greenrelay.processes.node import Node
 from greenrelay.relay.alarms import Alarm, Timetable
 from greenrelay.relay.config import RelayConfig, RelayKind, parse_control
+from greenrelay.relay.connections import Connections
 from greenrelay.relay.delivery import CLOSED, CLOSING, LINGERING, OPEN, OPENING, Frames, Recipient
 from greenrelay.relay.endings import (
     ASKED,
@@ -36,7 +37,7 @@ from greenrelay.relay.endings import (
     Ending,
     target_ended,
 )
-from greenrelay.relay.patience import Patience
+from greenrelay.relay.farewell import Farewell
 from greenrelay.relay.target import Target
 from greenrelay.relay.wheel import TimerWheel
 from greenrelay.wire import (
@@ -48,6 +49,8 @@ from greenrelay.wire import (
 )
 
 log = logging.getLogger("greenrelay.session")
+
+Kind = TypeVar("Kind", bound="Session")
 
 
 class Session(Recipient):
@@ -62,13 +65,11 @@ class Session(Recipient):
     """
 
     __slots__ = (
-        "_ending",
-        "_patience",
+        "_farewell",
         "_timetable",
         "message_count",
         "opened_at",
         "target",
-        "wheel_tick",
     )
 
     # The subclass's topics, and what its header and its control messages may hold.
@@ -78,19 +79,22 @@ class Session(Recipient):
     KIND: RelayKind
 
     def __init__(
-        self, node: Node, wheel: TimerWheel, config: RelayConfig, frames: Frames, alarm: Alarm
+        self: Kind,
+        node: Node,
+        wheel: TimerWheel,
+        config: RelayConfig,
+        frames: Frames,
+        alarm: Alarm[Kind],
     ) -> None:
         super().__init__(node, wheel, config, frames)
-        self.wheel_tick = 0
         self.message_count = 0
         """Client messages so far."""
         self.target = Target()
         """Its relation to the process that gets them."""
         self.opened_at = self.last_active
-        self._timetable = Timetable(config, self.opened_at, alarm)
-        self._ending: tuple[Ending, str] | None = None
-        """The end that the client has been told, and the reason for the target's leave."""
-        self._patience: Patience | None = None
+        self._timetable: Timetable[Any] = Timetable(config, self.opened_at, alarm)
+        self._farewell: Farewell | None = None
+        """From when on the client has been told the end, or it has ended."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.pid} {self.state.name}>"
@@ -135,13 +139,13 @@ class Session(Recipient):
 
     def on_exit(self, exit: Exit) -> None:
         """Close behind what the target has sent, if it is the target that has ended."""
-        if self.target.has_ended(exit):
+        if self.target.take_exit(exit):
             self.close(target_ended(exit.reason))
 
-    def is_choked(self) -> bool:
-        """Tell whether reading should pause until the target has drained."""
+    def pause_if_full(self) -> bool:
+        """Pause reading if the target is full, until it has drained; tell whether it is."""
         # In CLOSING, what the client says to the end must get through.
-        return self.state is OPEN and self.target.is_choked(self)
+        return self.state is OPEN and self.target.pause_if_full(self)
 
     def go_on(self) -> None:
         """Listen to the client again; what waits is taken in another turn of the loop."""
@@ -172,13 +176,17 @@ class Session(Recipient):
 
     def reschedule(self) -> None:
         """Be told when the next thing is due."""
-        self.wheel.schedule(self, self._timetable.due(self))
+        self.wake_at(self._timetable.due(self))
+
+    def wake_at(self, at: float) -> None:
+        """Be told when that time has come, and not before."""
+        self.wheel.schedule(self, at)
 
     def on_timer(self, now: float) -> None:
         """Do what is due; a bug in it ends this connection and nothing else."""
         try:
-            if self.state in (CLOSING, LINGERING):
-                self._await_progress(now)
+            if self._farewell is not None:
+                self._farewell.wait(self, now)
             else:
                 self._timetable.ring(self, now)
             if self.state is OPEN:
@@ -199,11 +207,11 @@ class Session(Recipient):
             return
         # Words that somebody chose tell the target more than the reason; ours only repeat it.
         text = self.told_text(ending) if ending.exit_reason in (NORMAL, CANCELLED) else ""
-        self._ending = ending, text or ending.exit_reason
+        self._farewell = Farewell(ending, text or ending.exit_reason)
         self.transport.write(self.encode_ending(ending))
         self.state = CLOSING
         self.go_on()  # however busy the target is: the client's answer is for us
-        self._await_progress(self.wheel.clock())
+        self._farewell.wait(self, self.wheel.clock())
 
     def fail(self, ending: Ending) -> None:
         """Tell the client the end behind what waits, and end at once: no answer is awaited."""
@@ -217,8 +225,8 @@ class Session(Recipient):
 
     def end_as_told(self) -> None:
         """End, for everybody else too, in the way that the client was told before."""
-        assert self._ending is not None  # set before the state is CLOSING
-        self.end(*self._ending)
+        assert self._farewell is not None  # set before the state is CLOSING
+        self.end(self._farewell.ending, self._farewell.reason)
 
     def end(self, ending: Ending, reason: str) -> None:
         """Leave the target and the node's table; the transport may still have to be flushed.
@@ -230,39 +238,25 @@ class Session(Recipient):
             return
         self.state = LINGERING
         if ending.is_counted:
-            self.node.counts[ending.exit_reason] += 1
+            self.node.count(ending.exit_reason)
         if ending.is_logged:
             log_soon(log, logging.INFO, "%s ended: %s", self.pid, ending.exit_reason)
         try:
             self.target.detach(self, reason, ending.code)
         finally:  # whatever the target does, its monitors and links are told
             self.node.end(self, ending.exit_reason)
-        self.node.lingering.add(self)
+        self.node.shared(Connections).add(self)
         self.go_on()
-        now = self.wheel.clock()
-        if self._patience is not None:
-            self._patience.renew(now, self.transport.undelivered)
-        self._await_progress(now)
-
-    def _await_progress(self, now: float) -> None:
-        """Let the client take what it is sent; when its time is up, close the socket."""
-        left = self.transport.undelivered
-        if self._patience is None:
-            self._patience = Patience(now, left)
-        due = self._patience.next_check(now, left)
-        if due > now:
-            self.wheel.schedule(self, due)
-            return
-        if self.state is CLOSING:
-            self.end_as_told()
-        self.finish()
+        if self._farewell is None:
+            self._farewell = Farewell(ending, reason)
+        self._farewell.wait_anew(self, self.wheel.clock())
 
     def finish(self) -> None:
         """Close the socket; idempotent."""
         if self.state is not CLOSED:
             self.state = CLOSED
             self.wheel.cancel(self)
-            self.node.lingering.discard(self)
+            self.node.shared(Connections).remove(self)
             self.transport.close()
 
     def kill(self, reason: str = KILLED) -> None:

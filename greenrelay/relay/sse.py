@@ -18,7 +18,7 @@ from greenrelay.protocol.eventstream import HEARTBEAT, Event, encode_event, payl
 from greenrelay.protocol.jsontext import encode_json
 from greenrelay.relay.alarms import HardTimeout
 from greenrelay.relay.config import EVENT_STREAM, RelayConfig
-from greenrelay.relay.endings import CLOSED, Ending, printable
+from greenrelay.relay.endings import CLOSED_BY_SERVER, Ending, printable
 from greenrelay.relay.session import Session
 from greenrelay.relay.transport import Transport
 from greenrelay.relay.wheel import TimerWheel
@@ -37,7 +37,7 @@ from greenrelay.wire import (
 log = logging.getLogger("greenrelay.sse")
 
 ANY_TOPIC: Final = "*"
-CLOSED_BY_SERVER: Final = "closed by server"
+DEFAULT_REASON: Final = "closed by server"
 
 _HARD_TIMEOUT: Final = HardTimeout()
 """One for all: it has no state."""
@@ -157,7 +157,7 @@ class EventStreamSession(Session):
             reason = payload.get("reason") if isinstance(payload, Mapping) else payload
             if reason is not None and not isinstance(reason, str):
                 raise TypeError(f"sse.close takes a reason, or none, got {payload!r:.80}")
-            self.close(CLOSED._replace(text=reason or ""))
+            self.close(CLOSED_BY_SERVER._replace(text=reason or ""))
 
     def control(self, payload: Any) -> None:
         """Change the configuration of the living stream."""
@@ -175,7 +175,7 @@ class EventStreamSession(Session):
 
     def encode_ending(self, ending: Ending) -> bytes:
         """Return the last event."""
-        reason = {"reason": printable(ending.text) or CLOSED_BY_SERVER}
+        reason = {"reason": printable(ending.text) or DEFAULT_REASON}
         return encode_event(SSE_DONE, encode_json(reason).decode())
 
     # -- time ------------------------------------------------------------------------

@@ -17,11 +17,12 @@ from greenrelay.message import Exit, Message, MonitorRef
 from greenrelay.pid import PID
 from greenrelay.processes.entity import Entity
 from greenrelay.processes.node import Node
+from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
 from greenrelay.wire import CLOSE_NORMAL, TRANSFERRED
 
 
-class Client(Protocol):
+class Connection(Protocol):
     """What a connection is to this module."""
 
     # Its topics.
@@ -33,6 +34,7 @@ class Client(Protocol):
     node: Node
     config: RelayConfig
     message_count: int
+    transport: ByteStream
 
     def join_payload(self) -> dict[str, Any]:
         """Return what a new target is told."""
@@ -57,30 +59,30 @@ class Target:
         """Who gets the connection's messages, by `deliver()`; `None`: nobody."""
         self._monitor: MonitorRef | None = None
 
-    def attach(self, client: Client, entity: Entity | None) -> bool:
+    def attach(self, connection: Connection, entity: Entity | None) -> bool:
         """Begin: monitor the target, and tell it of the connection; `False`: there is none."""
         self.entity = entity
         if entity is None:
             return False
-        self._monitor = client.node.monitor(client, entity.pid)
-        entity.deliver(Message(client.JOIN, client.join_payload(), client.pid))
+        self._monitor = connection.node.monitor(connection, entity.pid)
+        entity.deliver(Message(connection.JOIN, connection.join_payload(), connection.pid))
         return True
 
-    def move(self, client: Client, config: RelayConfig) -> None:
+    def move(self, connection: Connection, config: RelayConfig) -> None:
         """Leave the target for the one that `config` names, which may be none, in one step.
 
         Raises:
             ConfigurationError: it is not alive; nothing has changed.
         """
-        entity = client.node.find(config.target_pid)
+        entity = connection.node.find(config.target_pid)
         if entity is None and config.target_pid:
             raise ConfigurationError(f"the new target {config.target_pid} is not alive")
-        self.detach(client, TRANSFERRED, CLOSE_NORMAL)
-        client.adopt(config)
-        self.attach(client, entity)
-        client.go_on()  # the former may have been full
+        self.detach(connection, TRANSFERRED, CLOSE_NORMAL)
+        connection.adopt(config)
+        self.attach(connection, entity)
+        connection.go_on()  # the former may have been full
 
-    def detach(self, client: Client, reason: str, code: int) -> None:
+    def detach(self, connection: Connection, reason: str, code: int) -> None:
         """End: tell the target that the connection is gone, and take no more news of it.
 
         Args:
@@ -88,34 +90,35 @@ class Target:
         """
         entity, self.entity = self.entity, None
         if self._monitor is not None:
-            client.node.topology.unmonitor(self._monitor)
+            connection.node.unmonitor((self._monitor,))
             self._monitor = None
         if entity is not None:
-            entity.forget_drained(client.pid)
-            _tell(entity, client, client.LEAVE, reason=reason, code=code)
+            entity.forget_drained(connection.pid)
+            _tell(entity, connection, connection.LEAVE, reason=reason, code=code)
 
-    def has_ended(self, exit: Exit) -> bool:
-        """Take the news of an end; tell whether it is the target's, which then is nobody."""
+    def take_exit(self, exit: Exit) -> bool:
+        """Take the news of an end; `True`: it is the target's, and nobody is the target now."""
         if self.entity is None or exit.sender != self.entity.pid:
             return False
         self.entity = self._monitor = None
         return True
 
-    def heartbeat(self, client: Client, uptime: float) -> None:
+    def heartbeat(self, connection: Connection, uptime: float) -> None:
         """Tell the target that the connection is there, for so many seconds already."""
         if self.entity is not None:
-            count = client.message_count
-            _tell(self.entity, client, client.HEARTBEAT, uptime=uptime, message_count=count)
+            count = connection.message_count
+            _tell(self.entity, connection, connection.HEARTBEAT, uptime=uptime, message_count=count)
 
-    def is_choked(self, client: Client) -> bool:
-        """Tell whether the target has enough to do; when it has drained, the client goes on."""
+    def pause_if_full(self, connection: Connection) -> bool:
+        """Pause reading if the target is full, until it has drained; tell whether it is."""
         entity = self.entity
         if entity is None or not entity.is_full:
             return False
-        entity.on_drained(client.pid, client.go_on)
+        entity.on_drained(connection.pid, connection.go_on)
+        connection.transport.pause()
         return True
 
 
-def _tell(entity: Entity, client: Client, topic: str, **news: Any) -> None:
-    payload = {"client_pid": client.pid, **news, "metadata": client.config.copy_metadata()}
-    entity.deliver(Message(topic, payload, client.pid))
+def _tell(entity: Entity, connection: Connection, topic: str, **news: Any) -> None:
+    payload = {"client_pid": connection.pid, **news, "metadata": connection.config.copy_metadata()}
+    entity.deliver(Message(topic, payload, connection.pid))

@@ -1,4 +1,4 @@
-"""A connection's socket on the hub: a reader, and a way out.
+"""A connection's socket on the hub: what reads from it, and what writes to it.
 
     write(data) ─► send, once; what does not fit waits in an outbox ─► receiver.on_flushed()
 
@@ -56,10 +56,6 @@ class Transport(Reader):
         self.resume()  # before the early bytes: they may be enough for now
         if early and self.receiver is not None:
             self._tell(self.receiver.on_bytes, early)
-
-    @property
-    def is_closed(self) -> bool:
-        return self.receiver is None
 
     @property
     def remote_address(self) -> str:

@@ -28,7 +28,13 @@ from greenrelay.protocol.frames import (
 from greenrelay.relay.config import WEBSOCKET, RelayConfig
 from greenrelay.relay.delivery import CLOSING, LINGERING, OPEN
 from greenrelay.relay.dialect import FrameCache, envelope
-from greenrelay.relay.endings import CLOSED, TOO_FAST, Ending, client_closed, client_erred
+from greenrelay.relay.endings import (
+    CLOSED_BY_SERVER,
+    RATE_LIMITED,
+    Ending,
+    client_closed,
+    client_erred,
+)
 from greenrelay.relay.pings import Pings
 from greenrelay.relay.rate import Allowance
 from greenrelay.relay.session import Session
@@ -99,8 +105,8 @@ class WebSocketSession(Session):
         message = self._parser.take_whole(data)
         if message is not None and self.state is OPEN:
             self.last_seen = now = self.wheel.clock()
-            if self._on_message(message, now) and self.is_choked():
-                self.transport.pause()
+            if self._on_message(message, now):
+                self.pause_if_full()
         elif self.state < LINGERING:
             self._take(self._parser.steps(data))
 
@@ -126,9 +132,8 @@ class WebSocketSession(Session):
             for event in steps:
                 if isinstance(event, (str, bytes)):
                     left -= FRAME_COST_BYTES + len(event)
-                    if self.state is OPEN and self._on_message(event, now) and self.is_choked():
+                    if self.state is OPEN and self._on_message(event, now) and self.pause_if_full():
                         self._rest = steps
-                        self.transport.pause()
                         return
                 else:
                     left -= FRAME_COST_BYTES
@@ -159,7 +164,7 @@ class WebSocketSession(Session):
             pass  # what we have asked for does not count towards the rate
         elif self.state is OPEN:
             if self._allowance is not None and not self._allowance.take(now):
-                self.fail(TOO_FAST)
+                self.fail(RATE_LIMITED)
             elif isinstance(event, Ping):
                 self.last_active = now
                 self.write_control(encode_frame(OP_PONG, event.data))
@@ -170,7 +175,7 @@ class WebSocketSession(Session):
         self.message_count += 1
         self.last_active = now
         if self._allowance is not None and not self._allowance.take(now):
-            self.fail(TOO_FAST)
+            self.fail(RATE_LIMITED)
             return False
         target = self.target.entity
         if target is None:
@@ -221,16 +226,16 @@ class WebSocketSession(Session):
 
     def _close(self, message: Message) -> None:
         payload = message.payload
-        code, reason = CLOSED.code, payload
+        code, reason = CLOSED_BY_SERVER.code, payload
         if isinstance(payload, Mapping):
-            code, reason = payload.get("code", CLOSED.code), payload.get("reason")
+            code, reason = payload.get("code", CLOSED_BY_SERVER.code), payload.get("reason")
         reason = "" if reason is None else reason
         if not isinstance(reason, str) or not isinstance(code, int):
             raise TypeError(f'ws.close takes {{"code", "reason"}}, or a reason: {payload!r:.80}')
         if not is_close_code(code):
-            self.blame(message, f"close code {code} may not be sent")
+            self.note_bad_message(message, f"close code {code} may not be sent")
             code = CLOSE_INTERNAL_ERROR
-        self.close(CLOSED._replace(code=code, text=reason))
+        self.close(CLOSED_BY_SERVER._replace(code=code, text=reason))
 
     def encode_ending(self, ending: Ending) -> bytes:
         """Return the close frame."""

@@ -17,11 +17,12 @@ import heapq
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any
 
 import gevent
 
 from greenrelay.logs import log_soon
+from greenrelay.relay.listening import INFINITY
 
 RESOLUTION_SECONDS = 0.05
 """Entries of one slot are told together. Half of 100 ms, below which an interval makes no sense."""
@@ -29,19 +30,24 @@ SPARE_TICKS = 64
 """So many ticks may be without a slot before they are dropped: dropping them for each of a few
 connections that come and go would cost more."""
 
-INFINITY: Final = float("inf")
-
 log = logging.getLogger("greenrelay")
 
 
-class Entry(Protocol):
-    """What can be scheduled."""
+class Entry:
+    """Base of what can be scheduled: here the wheel notes in which slot it is.
 
-    wheel_tick: int
-    """The slot it is in; 0 is none. Only the wheel writes it."""
+    A base, because a wheel that kept that in a dict would take another 95 bytes of each.
+    """
+
+    __slots__ = ("_tick",)
+
+    def __init__(self) -> None:
+        self._tick = 0
+        """The slot it is in; 0 is none."""
 
     def on_timer(self, now: float) -> None:
         """Do what is due, and schedule anew what is not. Must not block."""
+        raise NotImplementedError
 
 
 class TimerWheel:
@@ -67,10 +73,10 @@ class TimerWheel:
             self.cancel(entry)
             return
         tick = int(at / RESOLUTION_SECONDS) + 1
-        if entry.wheel_tick == tick:
+        if entry._tick == tick:
             return
         self.cancel(entry)
-        entry.wheel_tick = tick
+        entry._tick = tick
         slot = self._slots.get(tick)
         if slot is not None:
             slot[entry] = None
@@ -82,7 +88,7 @@ class TimerWheel:
 
     def cancel(self, entry: Entry) -> None:
         """Forget an entry; one that is not scheduled is no error."""
-        tick, entry.wheel_tick = entry.wheel_tick, 0
+        tick, entry._tick = entry._tick, 0
         slot = self._slots.get(tick)
         if slot is not None:
             slot.pop(entry, None)
@@ -105,9 +111,9 @@ class TimerWheel:
         while self._ticks and self._ticks[0] <= last:
             tick = heapq.heappop(self._ticks)
             for entry in self._slots.pop(tick, ()):
-                if entry.wheel_tick != tick:
+                if entry._tick != tick:
                     continue  # cancelled or moved by one that was told before it
-                entry.wheel_tick = 0
+                entry._tick = 0
                 try:
                     entry.on_timer(now)
                 except Exception:  # one entry's bug is not the others'

@@ -18,6 +18,7 @@ from greenrelay.pid import PID
 from greenrelay.processes.entity import Entity
 from greenrelay.processes.lifecycle import Process
 from greenrelay.processes.node import Node
+from greenrelay.relay.connections import Connections
 from greenrelay.relay.session import Session
 from greenrelay.wire import KILLED, SHUTDOWN
 
@@ -65,7 +66,7 @@ def drain(node: Node, seconds: float, spare: Set[PID] = frozenset()) -> None:
     _cancel(left, deadline, is_told=seconds > 0)
     _kill(left)
     # Those that have ended, but whose client still reads what it was sent.
-    _wait(lambda: not any(one.transport.undelivered for one in node.lingering), deadline)
+    _wait(lambda: node.shared(Connections).are_delivered, deadline)
 
 
 def _cancel(left: Callable[[], list[Entity]], deadline: float, is_told: bool) -> None:

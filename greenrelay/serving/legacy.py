@@ -36,7 +36,7 @@ from greenrelay.protocol.frames import (
 )
 from greenrelay.wire import CLOSE_NO_STATUS, CLOSE_NORMAL, READ_BYTES
 
-SHARE = 32
+FRAMES_PER_TURN = 32
 """After so many frames a view lets other greenlets run: a read can hold thousands, and a client
 that never stops sending would otherwise keep them from it."""
 
@@ -87,7 +87,7 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
         self._events: Iterator[FrameEvent | None] = iter(())
         """What is left of the last read, not parsed yet."""
         self._rotation: Rotation = handler.rotation
-        self._share = SHARE
+        self._share = FRAMES_PER_TURN
         self._lock = gevent.lock.BoundedSemaphore(1)
 
     def __del__(self) -> None:
@@ -111,7 +111,7 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
             for event in self._events:  # goes on where it has stopped
                 self._share -= 1
                 if not self._share:
-                    self._share = SHARE
+                    self._share = FRAMES_PER_TURN
                     self._rotation.begin()
                 if isinstance(event, str):
                     return event

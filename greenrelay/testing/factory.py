@@ -41,11 +41,11 @@ def serving() -> Iterator[ServerFactory]:
                 threads.append(LoopThread("greenrelay server"))
             options["thread"] = threads[0]
         servers.append(ServedApp(app, **options))
-        mean(servers[-1].node)
+        redirect_to(servers[-1].node)
         return servers[-1]
 
     with contextlib.ExitStack() as stack:
-        mean = stack.enter_context(fresh_interpreter())
+        redirect_to = stack.enter_context(fresh_interpreter())
         try:
             yield start
         finally:

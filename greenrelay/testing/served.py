@@ -21,9 +21,8 @@ from werkzeug.test import TestResponse
 from greenrelay.logs import log_now
 from greenrelay.pid import PID
 from greenrelay.processes.current import on_node
-from greenrelay.processes.entity import default_name
 from greenrelay.processes.interpreter import this_interpreter
-from greenrelay.processes.node import Node
+from greenrelay.processes.node import Node, default_name
 from greenrelay.serving.drain import drain
 from greenrelay.serving.server import RelayServer
 from greenrelay.testing.checks import POLL_SECONDS

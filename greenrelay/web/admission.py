@@ -145,7 +145,7 @@ class Admission:
         try:
             self._quota.check(address)
         except RefusedError:
-            self._node.counts["refused.quota"] += 1
+            self._node.count("refused.quota")
             raise
 
 

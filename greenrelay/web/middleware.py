@@ -197,7 +197,7 @@ class RelayMiddleware:
         """Cancel a target that this request has started and that nobody is connected to."""
         if target not in started:
             return
-        watchers = self.node.topology.watchers(target)
+        watchers = self.node.watchers(target)
         if not any(isinstance(watcher, Session) for watcher in watchers):
             self.node.cancel(target, reason="relay refused")
 

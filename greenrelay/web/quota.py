@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from greenrelay.message import Exit, MonitorRef
+from greenrelay.message import Exit
 from greenrelay.pid import PID
 from greenrelay.processes.node import Node
 from greenrelay.web.refusals import too_many
@@ -35,7 +35,7 @@ class Quota:
         if self.per_node or self.per_address:
             self._addresses[pid] = address
             self._counts[address] += 1
-            node.topology.monitor(MonitorRef(pid, 0), self)
+            node.monitor_ahead(self, pid)
 
     def on_exit(self, exit: Exit) -> None:
         """A counted connection has ended."""

@@ -27,7 +27,8 @@ import yaml
 
 from greenrelay.errors import ConfigurationError
 from greenrelay.protocol.origins import OriginPolicy
-from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, Limits, RelayKind, nearest
+from greenrelay.protocol.spelling import nearest
+from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, Limits, RelayKind
 from greenrelay.web.opening import Opening
 from greenrelay.wire import SSE_RELAY_HEADER, WS_RELAY_HEADER
 

@@ -14,7 +14,7 @@ from flask import Flask
 from greenrelay.errors import ConfigurationError
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.protocol.origins import OriginPolicy
-from greenrelay.relay.config import nearest
+from greenrelay.protocol.spelling import nearest
 from greenrelay.web.routers import load_routers
 from greenrelay.wire import DRAIN_SECONDS, HOST_PROCESS
 

@@ -12,6 +12,7 @@ from tests.protocol.client_frames import (
     almost_text,
     cut,
     fault,
+    feed,
     frame,
     header,
     many,
@@ -88,11 +89,11 @@ def peak_bytes(parser, pieces):
     """Return how much memory the parser takes at most while it is fed, and the last events."""
     last = []
 
-    def feed():
+    def feed_all():
         for piece in pieces:
-            last[:] = parser.feed(piece)
+            last[:] = feed(parser, piece)
 
-    return peak_of(feed), last
+    return peak_of(feed_all), last
 
 
 @pytest.mark.parametrize("opcode", [OP_BINARY, OP_TEXT])

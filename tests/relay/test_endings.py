@@ -102,7 +102,7 @@ WEBSOCKETS = {
         "count",
         {"max_message_size": 3},
     ),
-    "TOO_FAST": Way(
+    "RATE_LIMITED": Way(
         sends(TEXT * 2),
         "rate_limited",
         (1008, b"rate limited"),
@@ -110,14 +110,14 @@ WEBSOCKETS = {
         "log count",
         {"max_rate": 1},
     ),
-    "TOO_SLOW": Way(
+    "SLOW_CONSUMER": Way(
         reads_no_more,
         "slow_consumer",
         (1013, b"slow consumer"),
         ("slow_consumer", 1013),
         fields={"max_backlog": 10},
     ),
-    "NO_ANSWER": Way(
+    "PING_TIMEOUT": Way(
         waits,
         "ping_timeout",
         (1011, b"ping timeout"),
@@ -125,7 +125,7 @@ WEBSOCKETS = {
         "log count",
         {"ping_interval": "1s"},
     ),
-    "IDLE": Way(
+    "IDLE_TIMEOUT": Way(
         waits,
         "idle_timeout",
         (1000, b"idle timeout"),
@@ -133,7 +133,7 @@ WEBSOCKETS = {
         "log count",
         {"idle_timeout": "1s"},
     ),
-    "CLOSED": Way(is_closed, "normal", (4001, b"out"), ("out", 4001)),
+    "CLOSED_BY_SERVER": Way(is_closed, "normal", (4001, b"out"), ("out", 4001)),
     "ASKED": Way(is_cancelled, "cancelled", (1001, b"moving"), ("moving", 1001)),
     "STOPPED": Way(stops, "shutdown", (1012, b"shutdown"), ("shutdown", 1012)),
     "TERMINATED": Way(is_killed, "killed", None, ("killed", 1006)),
@@ -146,22 +146,22 @@ WEBSOCKETS = {
 }
 STREAMS = {
     "CLIENT_GONE": Way(is_gone, "connection_lost", None, ("connection_lost", 1006), "count"),
-    "TOO_SLOW": Way(
+    "SLOW_CONSUMER": Way(
         reads_no_more,
         "slow_consumer",
         "slow consumer",
         ("slow_consumer", 1013),
         fields={"max_backlog": 10, "message_topic": "sse.send"},
     ),
-    "IDLE": Way(
+    "IDLE_TIMEOUT": Way(
         waits, "idle_timeout", "idle timeout", ("idle_timeout", 1000), "log count",
         {"idle_timeout": "1s"},
     ),
-    "TIME_UP": Way(
+    "HARD_TIMEOUT": Way(
         waits, "hard_timeout", "hard timeout", ("hard_timeout", 1000), "log count",
         {"hard_timeout": "1s"},
     ),
-    "CLOSED": Way(
+    "CLOSED_BY_SERVER": Way(
         lambda session: send(session, "sse.close", "out"), "normal", "out", ("normal", 1000)
     ),
     "ASKED": Way(is_cancelled, "cancelled", "moving", ("cancelled", 1001)),

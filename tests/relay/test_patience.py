@@ -3,6 +3,7 @@
 import pytest
 
 from greenrelay.message import Message
+from greenrelay.relay.connections import Connections
 from greenrelay.relay.delivery import State
 from greenrelay.relay.patience import Patience
 from greenrelay.testing import fake_event_stream, fake_websocket
@@ -97,7 +98,7 @@ def test_client_that_trickles_is_cut_off(leaving, clock, node):
     assert not leaving.transport.is_closed
     clock.advance(1.2)
     assert leaving.transport.is_closed
-    assert not node.lingering
+    assert not node.shared(Connections)
     assert len(clock.wheel) == 0
 
 
@@ -130,7 +131,7 @@ def test_open_client_that_is_gone_is_not_waited_for(node, recorder, clock):
     session.transport.unsent = 1000
     session.on_eof()
     assert session.transport.is_closed
-    assert not node.lingering
+    assert not node.shared(Connections)
 
 
 # -- control frames (§8) -------------------------------------------------------

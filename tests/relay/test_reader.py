@@ -77,7 +77,7 @@ def test_bug_at_the_end_of_the_receiver_closes_the_socket(pair, transport, caplo
     """And is told in the log, not by the event loop."""
     pair.receiver.on_eof = boom
     pair.peer.shutdown(socket.SHUT_WR)
-    wait_until(lambda: transport.is_closed)
+    wait_until(lambda: transport.receiver is None)
     wait_until(lambda: "ZeroDivisionError" in caplog.text)
     assert "Receiver" in caplog.text
     assert capfd.readouterr().err == ""
@@ -89,7 +89,7 @@ def test_bug_in_the_receiver_of_a_lost_connection_closes_the_socket(pair, transp
     pair.peer.close()
     transport.write(b"hello")
     transport.write(b"hello")
-    wait_until(lambda: transport.is_closed)
+    wait_until(lambda: transport.receiver is None)
     wait_until(lambda: "ZeroDivisionError" in caplog.text)
 
 

@@ -67,15 +67,15 @@ def test_end_of_another_process_is_not_the_targets(node, connect):
 
 
 @pytest.mark.parametrize("is_full", [True, False])
-def test_connection_without_a_target_is_never_choked(open_stream, recorder, is_full):
+def test_connection_without_a_target_is_never_paused(open_stream, recorder, is_full):
     """§5.2, §8"""
     stream, recorder.is_full = open_stream(None), is_full
-    assert not stream.is_choked()
+    assert not stream.pause_if_full()
 
 
 def test_full_target_is_asked_once_for_each_connection(connect, recorder):
     """§8"""
     recorder.is_full = True
     sessions = [connect() for _ in range(3)]
-    assert all(session.is_choked() and session.is_choked() for session in sessions)
+    assert all(session.pause_if_full() and session.pause_if_full() for session in sessions)
     assert recorder.on_drained_calls.keys() == {session.pid for session in sessions}

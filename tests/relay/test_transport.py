@@ -39,7 +39,7 @@ def test_start_after_a_close_does_nothing(pair):
     pair.transport.close()
     pair.transport.start(b"early")
     assert pair.receiver.pieces == []
-    assert pair.transport.is_closed
+    assert pair.transport.receiver is None
 
 
 # -- closing -------------------------------------------------------------------
@@ -51,7 +51,7 @@ def test_close_frees_the_descriptor_and_says_so_once(pair, transport):
     transport.close()
     transport.close()
     assert closed == [True]
-    assert transport.is_closed
+    assert transport.receiver is None
     assert pair.peer.recv(1) == b""
 
 
@@ -92,7 +92,7 @@ def test_receiver_may_close_from_any_callback(pair, transport, callback):
     if callback == "on_eof":
         pair.peer.close()
     wait_until(lambda: told == [callback])
-    assert transport.is_closed
+    assert transport.receiver is None
 
 
 def test_address_of_the_peer_is_known():

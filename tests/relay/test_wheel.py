@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenrelay.relay.wheel import RESOLUTION_SECONDS, TimerWheel
+from greenrelay.relay.wheel import RESOLUTION_SECONDS, Entry, TimerWheel
 from greenrelay.testing import FakeClock, wait_until
 
 
-class Entry:
+class Note(Entry):
     """An entry that notes when it is told."""
 
     def __init__(self, act=None):
-        self.wheel_tick = 0
+        super().__init__()
         self.told = []
         self.act = act
 
@@ -40,7 +40,7 @@ def turn(wheel, clock, seconds):
 
 
 def test_entry_is_told_once_when_its_time_has_come(wheel, clock):
-    entry = Entry()
+    entry = Note()
     wheel.schedule(entry, clock.now + 10)
     turn(wheel, clock, 9.9)
     assert entry.told == []
@@ -50,7 +50,7 @@ def test_entry_is_told_once_when_its_time_has_come(wheel, clock):
 
 
 def test_entry_that_is_never_due_is_out_of_the_wheel(wheel, clock):
-    entry = Entry()
+    entry = Note()
     wheel.schedule(entry, clock.now + 10)
     wheel.schedule(entry, float("inf"))
     assert len(wheel) == 0
@@ -64,7 +64,7 @@ def test_no_entry_is_told_early_or_twice_or_much_too_late(times, steps):
     clock = FakeClock()
     wheel = TimerWheel(clock)
     start = clock.now
-    entries = [(start + seconds, Entry()) for seconds in times]
+    entries = [(start + seconds, Note()) for seconds in times]
     for at, entry in entries:
         wheel.schedule(entry, at)
     for step in [*steps, 3601]:
@@ -75,7 +75,7 @@ def test_no_entry_is_told_early_or_twice_or_much_too_late(times, steps):
 
 
 def test_entry_sits_in_one_slot(wheel, clock):
-    entry = Entry()
+    entry = Note()
     for seconds in (30, 10, 20):
         wheel.schedule(entry, clock.now + seconds)
     assert len(wheel) == 1
@@ -86,7 +86,7 @@ def test_entry_sits_in_one_slot(wheel, clock):
 
 
 def test_cancelled_entry_is_not_told(wheel, clock):
-    entry = Entry()
+    entry = Note()
     wheel.schedule(entry, clock.now + 1)
     wheel.cancel(entry)
     wheel.cancel(entry)
@@ -97,11 +97,11 @@ def test_cancelled_entry_is_not_told(wheel, clock):
 
 def test_cancelled_entries_leave_nothing_behind(wheel, clock):
     """Hours of connections that come and go, each with a time-out in the distance."""
-    lasting = Entry()
+    lasting = Note()
     wheel.schedule(lasting, clock.now + 100_000)
     tracemalloc.start()
     for number in range(20_000):
-        passing = Entry()
+        passing = Note()
         wheel.schedule(passing, clock.now + 3600 + number)
         wheel.cancel(passing)
     used, _ = tracemalloc.get_traced_memory()
@@ -116,7 +116,7 @@ def test_cancelled_entries_leave_nothing_behind(wheel, clock):
 def test_moving_and_cancelling_in_any_order_tells_each_at_its_last_time(moves):
     clock = FakeClock()
     wheel = clock.wheel
-    entries, due = [Entry() for _ in range(10)], {}
+    entries, due = [Note() for _ in range(10)], {}
     for index, seconds in moves:
         if seconds is None:
             wheel.cancel(entries[index])
@@ -132,7 +132,7 @@ def test_moving_and_cancelling_in_any_order_tells_each_at_its_last_time(moves):
 
 
 def test_entry_may_schedule_itself_again(wheel, clock):
-    entry = Entry(lambda: wheel.schedule(entry, clock.now + 1))
+    entry = Note(lambda: wheel.schedule(entry, clock.now + 1))
     wheel.schedule(entry, clock.now + 1)
     for _ in range(3):
         turn(wheel, clock, 1.1)
@@ -141,8 +141,8 @@ def test_entry_may_schedule_itself_again(wheel, clock):
 
 
 def test_entry_that_its_neighbour_cancels_is_not_told(wheel, clock):
-    late = Entry()
-    early = Entry(lambda: wheel.cancel(late))
+    late = Note()
+    early = Note(lambda: wheel.cancel(late))
     for entry in (early, late):
         wheel.schedule(entry, clock.now + 1)
     turn(wheel, clock, 2)
@@ -151,8 +151,8 @@ def test_entry_that_its_neighbour_cancels_is_not_told(wheel, clock):
 
 
 def test_entry_that_its_neighbour_moves_is_told_later(wheel, clock):
-    late = Entry()
-    early = Entry(lambda: wheel.schedule(late, clock.now + 10))
+    late = Note()
+    early = Note(lambda: wheel.schedule(late, clock.now + 10))
     for entry in (early, late):
         wheel.schedule(entry, clock.now + 1)
     turn(wheel, clock, 2)
@@ -163,8 +163,8 @@ def test_entry_that_its_neighbour_moves_is_told_later(wheel, clock):
 
 
 def test_bug_of_one_entry_is_not_the_others(wheel, clock, caplog):
-    broken = Entry(lambda: 1 / 0)
-    sound = Entry()
+    broken = Note(lambda: 1 / 0)
+    sound = Note()
     for entry in (broken, sound):
         wheel.schedule(entry, clock.now + 1)
     turn(wheel, clock, 2)
@@ -174,7 +174,7 @@ def test_bug_of_one_entry_is_not_the_others(wheel, clock, caplog):
 
 def test_wheel_turns_by_itself():
     wheel = TimerWheel()
-    entries = [Entry(), Entry()]
+    entries = [Note(), Note()]
     for entry, seconds in zip(entries, (0.02, 0.12), strict=True):
         wheel.schedule(entry, wheel.clock() + seconds)
     wait_until(lambda: entries[1].told)
@@ -190,7 +190,7 @@ def test_clock_that_stands_still_does_not_make_the_loop_spin():
         looks.append(tick)
         return tick * RESOLUTION_SECONDS
 
-    wheel, entry = TimerWheel(clock), Entry()
+    wheel, entry = TimerWheel(clock), Note()
     wheel.schedule(entry, clock())
     gevent.sleep(0.02)
     wheel.cancel(entry)
@@ -199,8 +199,8 @@ def test_clock_that_stands_still_does_not_make_the_loop_spin():
 
 def test_earlier_entry_brings_the_timer_forward():
     wheel = TimerWheel()
-    wheel.schedule(Entry(), wheel.clock() + 3600)
-    soon = Entry()
+    wheel.schedule(Note(), wheel.clock() + 3600)
+    soon = Note()
     wheel.schedule(soon, wheel.clock() + 0.02)
     wait_until(lambda: soon.told, timeout=2)
     assert len(wheel) == 1

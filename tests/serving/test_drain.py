@@ -7,6 +7,7 @@ import gevent.event
 import pytest
 
 from greenrelay import process
+from greenrelay.relay.connections import Connections
 from greenrelay.serving.drain import BATCH_CONNECTIONS, BATCH_SECONDS, drain
 from greenrelay.testing import FakeClock, fake_event_stream, fake_websocket, leaks, wait_until
 from tests.targets import RecordingTarget
@@ -63,7 +64,7 @@ def test_client_that_reads_its_last_bytes_slowly_is_waited_for(node, recorder):
     stream = fake_event_stream(node, recorder.pid, FakeClock())
     stream.transport.unsent = 1000
     drain_greenlet = draining(node, 10)
-    wait_until(lambda: stream in node.lingering)
+    wait_until(lambda: stream in node.shared(Connections))
     gevent.sleep(0.05)
     assert not drain_greenlet.ready()
     stream.transport.flush()
@@ -76,7 +77,7 @@ def test_client_that_takes_nothing_does_not_hold_the_drain_up_for_ever(node, rec
     stream = fake_event_stream(node, recorder.pid, FakeClock())
     stream.transport.unsent = 1000
     drain(node, 0.05)
-    assert stream in node.lingering
+    assert stream in node.shared(Connections)
 
 
 def test_small_node_is_told_at_once(node, connect):
