@@ -27,11 +27,11 @@ from greenrelay.protocol.handshake import encode_refusal, is_upgrade
 from greenrelay.protocol.head import bad_request, split_target
 from greenrelay.relay.tls import say_goodbye
 from greenrelay.serving.answer import end_connection
+from greenrelay.serving.body import RequestBody, send_all
 from greenrelay.serving.closing import linger
 from greenrelay.serving.exchange import Exchange
 from greenrelay.serving.reading import HeadReader
-from greenrelay.web.body import BodyFault, RequestBody, send_all
-from greenrelay.web.taking import has_closed, send_at_once
+from greenrelay.web.taking import BodyFault, has_closed, send_at_once
 
 log = logging.getLogger("greenrelay.server")
 

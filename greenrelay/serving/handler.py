@@ -33,12 +33,12 @@ from greenrelay.serving.answer import (
     drop_relay_headers,
     find_relay_header,
 )
+from greenrelay.serving.body import RequestBody
 from greenrelay.serving.bypass import Bypass
 from greenrelay.serving.closing import await_client_close
 from greenrelay.serving.exchange import Exchange
 from greenrelay.serving.guarded import GuardedHandler
 from greenrelay.serving.legacy import LegacyRefused, LegacyWebSocket
-from greenrelay.web.body import RequestBody
 from greenrelay.web.middleware import find_rule
 from greenrelay.web.opening import read_opening
 from greenrelay.web.routers import Rule

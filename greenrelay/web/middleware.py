@@ -31,7 +31,6 @@ from greenrelay.relay.config import DEFAULT_LIMITS, Limits
 from greenrelay.relay.session import Session
 from greenrelay.web.admission import Admission, Admitted, RelayRequest
 from greenrelay.web.answer import Answer, refuse
-from greenrelay.web.body import BodyFault
 from greenrelay.web.direct import STREAM_KEY, DirectStream
 from greenrelay.web.mistakes import Mistakes
 from greenrelay.web.opening import Opening, read_opening
@@ -39,7 +38,7 @@ from greenrelay.web.quota import Quota
 from greenrelay.web.refusals import bad_configuration
 from greenrelay.web.routers import Router, Rule, default_router, find_router, load_routers
 from greenrelay.web.scope import close_body, scoped
-from greenrelay.web.taking import Taken
+from greenrelay.web.taking import BodyFault, Taken
 from greenrelay.wire import BODY_TIMEOUT_SECONDS, DRAIN_SECONDS, WS_RELAY_HEADER
 
 log = logging.getLogger("greenrelay.relay")

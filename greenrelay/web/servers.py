@@ -30,7 +30,6 @@ from gevent.pywsgi import Input, WSGIHandler
 
 from greenrelay.relay.sockets import detach
 from greenrelay.web.adopting import AdoptedSocket
-from greenrelay.web.body import RequestBody
 from greenrelay.web.taking import (
     RequestSocket,
     Taken,
@@ -101,13 +100,20 @@ NO_SOCKET: Final = RequestSocket()
 TEST_CLIENT: Final = _TestClient()
 
 
+class OwnBody(Protocol):
+    """A request's body on our server."""
+
+    def read(self, size: int | None = None) -> bytes:
+        """Return `size` bytes, or what there is; raises `BodyFault`."""
+
+
 class OwnHandler(Protocol):
     """What our server's handler does for a socket."""
 
     rfile: Any
 
     @property
-    def body(self) -> RequestBody | None:
+    def body(self) -> OwnBody | None:
         """The request's; `None` behind a handshake."""
 
     def take(self, status: str) -> Taken:

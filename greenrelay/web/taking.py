@@ -17,6 +17,7 @@ import ssl
 from typing import Any, Final, NamedTuple
 
 import gevent.ssl
+from werkzeug.exceptions import HTTPException
 
 from greenrelay.errors import RefusedError
 from greenrelay.relay.sockets import detach
@@ -24,6 +25,21 @@ from greenrelay.wire import READ_BYTES
 
 END_CONNECTION: Final = (("Connection", "close"),)
 """A refusal's headers, when nobody can tell where the next request would begin."""
+
+
+class BodyFault(HTTPException, OSError):
+    """The request's body is malformed, breaks off, or does not go on.
+
+    To a WSGI app it is an error of the connection; to Flask, if the view lets it through, an
+    ordinary refusal instead of a crash to be logged.
+    """
+
+    def __init__(self, refusal: RefusedError) -> None:
+        HTTPException.__init__(self, refusal.body)
+        self.code = int(refusal.status[:3])
+        self.args = (refusal.body,)
+        self.refusal = refusal
+        """What the request is to be answered with."""
 
 
 class Taken(NamedTuple):

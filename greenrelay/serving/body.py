@@ -19,10 +19,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from werkzeug.exceptions import HTTPException
-
 from greenrelay.errors import RefusedError
 from greenrelay.protocol.head import bad_request, check_field_line, parse_chunk_size
+from greenrelay.web.taking import BodyFault
 from greenrelay.wire import MAX_HEAD_BYTES, READ_BYTES
 
 MAX_DISCARD_BYTES = 256 * 1024
@@ -33,21 +32,6 @@ _BARE_SIZE_LINE_BYTES = len(b"0123456789abcdef\r\n")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for no time."""
-
-
-class BodyFault(HTTPException, OSError):
-    """The body is malformed, breaks off, or does not go on.
-
-    To a WSGI app it is an error of the connection; to Flask, if the view lets it through, an
-    ordinary refusal instead of a crash to be logged.
-    """
-
-    def __init__(self, refusal: RefusedError) -> None:
-        HTTPException.__init__(self, refusal.body)
-        self.code = int(refusal.status[:3])
-        self.args = (refusal.body,)
-        self.refusal = refusal
-        """What the request is to be answered with."""
 
 
 class RequestBody:
