@@ -25,10 +25,9 @@ from greenrelay.errors import RefusedError
 from greenrelay.logs import escape, log_now, report_failure
 from greenrelay.protocol.handshake import encode_refusal, is_upgrade
 from greenrelay.protocol.head import bad_request, split_target
-from greenrelay.relay.tls import say_goodbye
 from greenrelay.serving.answer import end_connection
 from greenrelay.serving.body import RequestBody, send_all
-from greenrelay.serving.closing import linger
+from greenrelay.serving.closing import linger, send_close_notify
 from greenrelay.serving.exchange import Exchange
 from greenrelay.serving.reading import HeadReader
 from greenrelay.web.taking import BodyFault, has_closed, send_at_once
@@ -77,7 +76,7 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         self._exchange = Exchange()
         goes_on = self._read_and_answer()
         if goes_on is None:
-            say_goodbye(self.socket)
+            send_close_notify(self.socket)
         return goes_on
 
     def _read_and_answer(self) -> Any:

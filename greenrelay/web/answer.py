@@ -74,7 +74,7 @@ class Answer:
             self.relay = self._find_relay(headers, others)
             if self.relay is not None:
                 return _drop
-        self._stream.close_door()
+        self._stream.forbid_stream()
         if exc_info is not None:
             return self._start_response(status, others, exc_info)  # type: ignore[no-any-return]  # WSGI
         return self._start_response(status, others)  # type: ignore[no-any-return]  # WSGI

@@ -51,8 +51,8 @@ class DirectStream:
         """Whether the response is an event stream: nothing else may be sent on it."""
         return self._write is not None
 
-    def close_door(self) -> None:
-        """An ordinary response has begun; it can't become a stream any more."""
+    def forbid_stream(self) -> None:
+        """Note that an ordinary response has begun; it can't become a stream any more."""
         self._has_output = True
 
     def send(self, event: bytes) -> None:

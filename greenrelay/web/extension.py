@@ -211,7 +211,7 @@ def _end_view(error: ClientGone) -> str:
 
 
 def _report(error: ConfigurationError) -> Response:
-    """Answer for a view that has asked for a relay with fields that are none."""
+    """Answer for a view that has asked for a relay whose fields are malformed."""
     if current_app.testing or current_app.debug:
         raise error  # whoever wrote it is looking
     log_now(log, logging.ERROR, "%r: %s", request.path, error)

@@ -46,7 +46,7 @@ log = logging.getLogger("greenrelay.relay")
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 REJECTED_KEY = "greenrelay.rejected"
-"""The target for which a view has asked for a relay with fields that are none."""
+"""The target for which a view has asked for a relay whose fields are malformed."""
 
 
 class RelayMiddleware:
@@ -140,7 +140,7 @@ class RelayMiddleware:
                     body = answer.start_body(body)
             finally:
                 if REJECTED_KEY in environ and not answer.is_good:
-                    self._cancel_orphan(environ[REJECTED_KEY], started)
+                    self._cancel_unused_target(environ[REJECTED_KEY], started)
             if answer.relay is not None or stream.is_open:
                 close_body(body)
         if answer.relay is not None:
@@ -160,10 +160,10 @@ class RelayMiddleware:
         try:
             admitted = self._admission.admit(opening, relay)
         except (RefusedError, ConfigurationError) as error:
-            self._cancel_orphan(named_target(relay.value), started)
+            self._cancel_unused_target(named_target(relay.value), started)
             return self._refuse(error, opening, start_response)
         except BaseException as error:  # while the request's body was still arriving
-            self._cancel_orphan(named_target(relay.value), started)
+            self._cancel_unused_target(named_target(relay.value), started)
             if not isinstance(error, OSError) or isinstance(error, BodyFault):
                 raise
             _log(logging.INFO, opening, "the client left in the middle of it")
@@ -173,7 +173,7 @@ class RelayMiddleware:
             taken = opening.socket.take(admitted.status)
         except BaseException:
             self._admission.withdraw(admitted)
-            self._cancel_orphan(named_target(relay.value), started)
+            self._cancel_unused_target(named_target(relay.value), started)
             raise
         if opening.is_multiprocess:
             self.note_workers()
@@ -192,7 +192,7 @@ class RelayMiddleware:
         _log(logging.ERROR, opening, error)
         return refuse(bad_configuration(), opening, start_response)
 
-    def _cancel_orphan(self, target: Any, started: list[PID]) -> None:
+    def _cancel_unused_target(self, target: Any, started: list[PID]) -> None:
         """Cancel a target that this request has started and that nobody is connected to."""
         if target not in started:
             return

@@ -30,7 +30,7 @@ class Opening(NamedTuple):
     address: str
     """Of the client, or of the proxy before us."""
     handshake: Handshake | RefusedError | None
-    """Or what is to be answered instead; `None`: it asks for no WebSocket."""
+    """What it offers, or the refusal of a malformed one; `None`: no WebSocket is asked for."""
     claim: Claim | None
     """Which page it comes from; `None`: from none."""
     last_event_id: str | None

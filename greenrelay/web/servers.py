@@ -43,7 +43,7 @@ SOCKET_KEY = "greenrelay.socket"
 """Our server's handler puts its `OwnSocket` here."""
 STATUS_KEY = "greenrelay.status"
 """A taken request's status, for gunicorn's access log, which can't know it otherwise."""
-LEFT: Final = "499 Client Closed Request"
+CLIENT_LEFT_STATUS: Final = "499 Client Closed Request"
 """The access log's status of a request whose client has left in the middle of it."""
 
 
@@ -153,7 +153,7 @@ class OwnSocket(RequestSocket):
 
     def abandon(self) -> None:
         """Let the handler send nothing."""
-        self._handler.mark_answered(LEFT)
+        self._handler.mark_answered(CLIENT_LEFT_STATUS)
 
     def is_client_gone(self) -> bool:
         """Tell whether the client has closed its side."""
@@ -193,7 +193,7 @@ class PywsgiSocket(RequestSocket):
 
     def abandon(self) -> None:
         """Let the handler send nothing."""
-        self._mark_answered(LEFT)
+        self._mark_answered(CLIENT_LEFT_STATUS)
 
     def is_client_gone(self) -> bool:
         """Tell whether the client has closed its side."""
