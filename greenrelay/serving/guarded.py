@@ -24,7 +24,8 @@ import gevent.pywsgi
 from greenrelay.errors import RefusedError
 from greenrelay.logs import escape, log_now, report_failure
 from greenrelay.protocol.handshake import encode_refusal, is_upgrade
-from greenrelay.protocol.head import bad_request, split_target
+from greenrelay.protocol.head import split_target
+from greenrelay.protocol.refusals import bad_request
 from greenrelay.serving.answer import end_connection
 from greenrelay.serving.body import RequestBody, send_all
 from greenrelay.serving.closing import linger, send_close_notify

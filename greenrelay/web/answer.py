@@ -15,7 +15,8 @@ from werkzeug.wsgi import ClosingIterator
 from greenrelay.errors import RefusedError
 from greenrelay.logs import log_now
 from greenrelay.protocol.frames import encode_close
-from greenrelay.protocol.handshake import Headers, refusal_body, refusal_headers
+from greenrelay.protocol.handshake import refusal_body, refusal_headers
+from greenrelay.protocol.refusals import Headers
 from greenrelay.web.admission import RelayRequest
 from greenrelay.web.direct import DirectStream
 from greenrelay.web.opening import Opening

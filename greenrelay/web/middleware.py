@@ -27,6 +27,7 @@ from greenrelay.processes.interpreter import default_node
 from greenrelay.processes.node import Node
 from greenrelay.processes.turn import Turn
 from greenrelay.protocol.origins import OriginPolicy
+from greenrelay.protocol.refusals import BAD_CONFIGURATION
 from greenrelay.relay.config import DEFAULT_LIMITS, Limits
 from greenrelay.relay.session import Session
 from greenrelay.web.admission import Admission, Admitted, RelayRequest
@@ -35,7 +36,6 @@ from greenrelay.web.direct import STREAM_KEY, DirectStream
 from greenrelay.web.mistakes import Mistakes
 from greenrelay.web.opening import Opening, read_opening
 from greenrelay.web.quota import Quota
-from greenrelay.web.refusals import bad_configuration
 from greenrelay.web.routers import Router, Rule, default_router, find_router, load_routers
 from greenrelay.web.scope import close_body, scoped
 from greenrelay.web.taking import BodyFault, Taken
@@ -190,7 +190,7 @@ class RelayMiddleware:
             self._mistakes.tell_refusal(opening.path, error)
             return refuse(error, opening, start_response)
         _log(logging.ERROR, opening, error)
-        return refuse(bad_configuration(), opening, start_response)
+        return refuse(BAD_CONFIGURATION.error(), opening, start_response)
 
     def _cancel_unused_target(self, target: Any, started: list[PID]) -> None:
         """Cancel a target that this request has started and that nobody is connected to."""

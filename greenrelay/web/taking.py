@@ -20,6 +20,7 @@ import gevent.ssl
 from werkzeug.exceptions import HTTPException
 
 from greenrelay.errors import RefusedError
+from greenrelay.protocol import refusals
 from greenrelay.relay.sockets import detach
 from greenrelay.wire import READ_BYTES
 
@@ -198,14 +199,10 @@ def read_with_patience(
     try:
         read_to_end(source)
     except TimeoutError:
-        raise RefusedError(
-            "408 Request Timeout", "the request body took too long", END_CONNECTION
-        ) from None
+        raise refusals.BODY_TOO_SLOW.error(headers=END_CONNECTION) from None
     except faults:
         if has_peer_closed(sock):
             raise ConnectionAbortedError("the client has left") from None
-        raise RefusedError(
-            "400 Bad Request", "the request body is malformed", END_CONNECTION
-        ) from None
+        raise refusals.BODY_MALFORMED.error(headers=END_CONNECTION) from None
     finally:
         sock.settimeout(None)
