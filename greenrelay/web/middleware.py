@@ -110,6 +110,10 @@ class RelayMiddleware:
         """
         self._mistakes.tell_workers(is_told)
 
+    def note_test(self) -> None:
+        """Say nothing of a standard library that is not monkey-patched: a test serves the app."""
+        self._mistakes.note_test()
+
     def use_routers(self, source: str | Sequence[Mapping[str, Any]]) -> None:
         """Replace the routers by those of a YAML file, or of such entries.
 
