@@ -1,4 +1,8 @@
-"""Messages that are sent later."""
+"""Messages that are sent later.
+
+By hand, because a timer of gevent's is bound to its loop's thread and knows of nobody's end: here
+it is cancelled from any thread, and with the process that its message was for.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The bytes of a WebSocket client as messages, without I/O: RFC 6455 §5 to §8, the server's side.
 
-    bytes in ─► FrameParser.feed(data) ─► str | bytes | Ping | Pong | Close
+    bytes in ─► FrameParser.steps(data) ─► str | bytes | Ping | Pong | Close, or None
 
 Three rules: a length is judged before a byte of its payload is kept; text is
 checked while it arrives, not when it is complete; the only exception is
@@ -98,8 +98,8 @@ class FrameParser:
     def take_whole(self, data: bytes) -> str | bytes | None:
         """Return the message, if `data` is one whole frame of it and nothing else.
 
-        `None`: it is something else, and still to be given to `feed()`. Nine of ten reads are
-        one whole frame, and this is three times as fast.
+        `None`: it is something else, and still to be given to `steps()`. Nine of ten reads
+        are one whole frame, and this is three times as fast.
         """
         size = len(data)
         if size < _SHORT_HEADER or self._pending or self._open is not None:
@@ -125,20 +125,14 @@ class FrameParser:
                 return None
         return _unmask(data, start, size) if data[0] == FIN | OP_BINARY else None
 
-    def feed(self, data: bytes) -> Iterator[FrameEvent]:
-        """Yield what `data` completes, in order.
+    def steps(self, data: bytes) -> Iterator[FrameEvent | None]:
+        """Yield once for each frame in `data`: what it completes, in order; `None` if nothing.
 
-        Exhaust the iterator before the next call, or never call again.
+        A caller can so stop after some frames, and go on later. Exhaust the iterator before the
+        next call, or never call again.
 
         Raises:
             ProtocolError: fail the connection with its `close_code`.
-        """
-        return (event for event in self.steps(data) if event is not None)
-
-    def steps(self, data: bytes) -> Iterator[FrameEvent | None]:
-        """Yield once for each frame in `data`: what it completes, `None` if nothing.
-
-        A caller can so stop after some frames, and go on later. Raises as `feed()`.
         """
         position = 0
         message = self._open

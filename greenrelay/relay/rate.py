@@ -1,4 +1,7 @@
-"""How much a client may send: a bucket that holds and refills `max_rate` messages a second."""
+"""How much a client may send: a bucket that holds and refills `max_rate` messages a second.
+
+By hand, because it is ten lines, and libraries for it bring a clock, a lock or a store.
+"""
 
 from __future__ import annotations
 

@@ -59,6 +59,7 @@ class Transport(Reader):
 
     @property
     def is_closed(self) -> bool:
+        """Whether it has ended: nothing is read, written or told any more."""
         return self.receiver is None
 
     @property

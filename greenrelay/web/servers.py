@@ -13,8 +13,8 @@ Which servers, and what was found out about each:
                        reads 16 KiB from it: a duplicated descriptor would lose frames
     TLS on the latter  an `SSLSocket` can't be detached: its greenlet has to wait
 
-Rule: the servers' objects are touched here and in `taking` alone, and changed only where they
-leave no other way. What gevent-websocket does over them is in `adopting`.
+Rule: in this room the servers' objects are touched here and in `taking` alone, and changed only
+where they leave no other way. What gevent-websocket does over them is in `adopting`.
 """
 
 from __future__ import annotations

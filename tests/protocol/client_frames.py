@@ -48,12 +48,17 @@ def masked(payload):
     return bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
 
 
+def events_of(parser, data):
+    """Yield what the data completes, in order."""
+    return (event for event in parser.steps(data) if event is not None)
+
+
 def parse(pieces, limit=LIMIT, inflates=False):
     """Return the events before the fault, and `(close_code, reason)` of the fault or `None`."""
     parser, events = FrameParser(limit, inflates), []
     try:
         for piece in pieces:
-            for event in parser.feed(piece):
+            for event in events_of(parser, piece):
                 events.append(event)
     except ProtocolError as error:
         return events, (error.close_code, error.reason)

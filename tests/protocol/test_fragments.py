@@ -11,6 +11,7 @@ from tests.protocol.client_frames import (
     LIMIT,
     almost_text,
     cut,
+    events_of,
     fault,
     frame,
     header,
@@ -90,7 +91,7 @@ def peak_bytes(parser, pieces):
 
     def feed():
         for piece in pieces:
-            last[:] = parser.feed(piece)
+            last[:] = events_of(parser, piece)
 
     return peak_of(feed), last
 
