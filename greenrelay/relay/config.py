@@ -51,6 +51,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+_LIMITS = tuple(item.name for item in dataclasses.fields(Limits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +192,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _as_dict(limits: Limits) -> dict[str, Any]:
-    return {item.name: getattr(limits, item.name) for item in dataclasses.fields(Limits)}
+    return {name: getattr(limits, name) for name in _LIMITS}
 
 
 def _parse_topic(value: Any) -> str:

@@ -24,13 +24,14 @@ class Bypass:
 
     Args:
         sock: gevent's; nothing has been sent in answer to the request yet.
+        has_sent: whether anything has been sent at all, in answer to requests before it.
     """
 
     __slots__ = ("_before", "_sock")
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: Any, has_sent: bool = True) -> None:
         self._sock = sock
-        self._before = count_written(sock)
+        self._before = count_written(sock) if has_sent else 0
 
     def is_used(self) -> bool:
         """Tell whether somebody has sent since; ask only while the server itself has not."""

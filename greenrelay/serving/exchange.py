@@ -56,6 +56,11 @@ class Exchange:
         """Tell whether no request can follow, as what the app leaves of the body can't be read."""
         return self.body is not None and not self.body.is_worth_reading()
 
+    def let_go(self) -> None:
+        """End: what the view has not used it never will."""
+        if self.websocket is not None:
+            self.websocket.expire()
+
     def give_up_body(self) -> None:
         """Read no more of the body, and ask the client for none: only the answer may go out."""
         if self.body is not None:

@@ -31,7 +31,7 @@ from greenrelay.serving.body import RequestBody, send_all
 from greenrelay.serving.closing import linger, send_close_notify
 from greenrelay.serving.exchange import Exchange
 from greenrelay.serving.reading import HeadReader
-from greenrelay.web.taking import BodyFault, has_closed, send_at_once
+from greenrelay.web.taking import BodyFault, has_closed, peek_now, send_at_once
 
 log = logging.getLogger("greenrelay.server")
 
@@ -46,6 +46,7 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     """The `RelayServer`."""
     socket: Any
     """gevent's; `None`: it is not this handler's any more, and nothing more is read or sent."""
+    environ: Any
     path: Any
     response_headers: Any
     _orig_status: str | None
@@ -56,6 +57,8 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     """Of a request whose target is a whole URL; else empty."""
     _exchange: Exchange
     """The request that is being served."""
+    _has_sent = False
+    """Whether anything of an answer has gone out on this connection."""
     _is_lost = False
     """Whether the client takes no more of what it is sent."""
 
@@ -63,12 +66,19 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         """Serve the client until it or the server has enough."""
         send_at_once(self.socket)
         rfile = self.rfile
-        self._heads = HeadReader(rfile, self.server)
+        self._heads = HeadReader(rfile, self.server, has_spoken=bool(peek_now(rfile)))
+        self._exchange = Exchange()
         try:
             with contextlib.suppress(OSError):  # it went away in the middle of an answer
                 super().handle()
         finally:
             rfile.close()  # now, not when the collector comes by: the loop may be gone
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Hold the last request no more: it holds this, and both would wait for the collector."""
+        self._exchange.let_go()
+        self._exchange, self.environ = Exchange(), None
 
     def handle_one_request(self) -> Any:
         """Serve the next request; pywsgi asks again unless this gives `None`."""
@@ -190,6 +200,7 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     def _sendall(self, data: Any) -> None:
         if self._is_lost:
             raise BrokenPipeError("the client has left")  # not waited for a second time
+        self._has_sent = True
         try:
             send_all(self.socket, data, self.server.write_timeout)
         except OSError:
@@ -227,9 +238,10 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         return self._is_lost or (self.socket is not None and has_closed(self.socket._sock))
 
     def log_request(self) -> None:
-        """Write the access log's line; the answer does not depend on it."""
+        """Write the access log's line, if there is one; the answer does not depend on it."""
         try:
-            super().log_request()
+            if self.server.has_access_log:
+                super().log_request()
         except Exception as error:  # whatever the log's handlers raise
             report_failure(error)
 

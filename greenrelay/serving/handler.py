@@ -41,7 +41,6 @@ from greenrelay.serving.guarded import GuardedHandler
 from greenrelay.serving.legacy import LegacyRefused, LegacyWebSocket
 from greenrelay.web.middleware import find_rule
 from greenrelay.web.opening import read_opening
-from greenrelay.web.routers import Rule
 from greenrelay.web.servers import SOCKET_KEY, OwnSocket
 from greenrelay.web.taking import Taken, take_file
 from greenrelay.wire import CLOSE_INTERNAL_ERROR, CLOSE_TIMEOUT_SECONDS
@@ -61,24 +60,25 @@ class RelayHandler(GuardedHandler):
         environ[SOCKET_KEY] = OwnSocket(self)
         if is_upgrade(environ):
             websocket = self._legacy_websocket(environ)
-            self._exchange = Exchange(websocket=websocket, bypass=Bypass(self.socket))
+            self._exchange = Exchange(None, websocket, Bypass(self.socket, self._has_sent))
             environ["wsgi.websocket"] = websocket
             environ["wsgi.websocket_version"] = environ.get("HTTP_SEC_WEBSOCKET_VERSION")
         return environ
 
     def _legacy_websocket(self, environ: dict[str, Any]) -> LegacyWebSocket:
-        rule = find_rule(self.server.application, environ.get("PATH_INFO", ""))
-        return LegacyWebSocket(
-            environ, self, lambda: self._upgrade(environ, rule), rule.limits.max_message_size
-        )
+        return LegacyWebSocket(environ, self, lambda: self._upgrade(environ))
 
-    def _upgrade(self, environ: dict[str, Any], rule: Rule) -> None:
+    def _upgrade(self, environ: dict[str, Any]) -> int:
         """Switch protocols for a view that uses `wsgi.websocket`.
+
+        Returns:
+            The bytes that one message may have; 0 is off.
 
         Raises:
             WebSocketError: the request was refused, and has its answer.
         """
         self.close_connection = True
+        rule = find_rule(self.server.application, environ.get("PATH_INFO", ""))
         opening = read_opening(environ)
         try:
             handshake = opening.require_handshake()
@@ -94,6 +94,7 @@ class RelayHandler(GuardedHandler):
         self.mark_answered(status)
         if status != SWITCHING:
             raise LegacyRefused
+        return rule.limits.max_message_size
 
     @property
     def body(self) -> RequestBody | None:

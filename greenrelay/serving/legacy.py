@@ -11,7 +11,7 @@ sends a close code, and mixes the frames of two greenlets up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import gevent.lock
 from geventwebsocket.exceptions import WebSocketError
@@ -60,23 +60,23 @@ class LegacyClosed(WebSocketError, BadRequest):  # type: ignore[misc]  # no type
         self.args = (text,)
 
 
+def _be_closed() -> NoReturn:
+    raise LegacyClosed(MSG_ALREADY_CLOSED)
+
+
 class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has no types
     """A WebSocket whose greenlet waits for it, as gevent-websocket's.
 
     Args:
         environ: the request's.
         handler: the server's, with `rfile`, `socket` and `rotation`.
-        upgrade: sends the 101; raises `WebSocketError` when it has refused instead.
-        max_message_size: bytes of one message; 0 is off.
+        upgrade: sends the 101, and returns the bytes that one message may have; raises
+            `WebSocketError` when it has refused instead.
     """
 
-    def __init__(
-        self,
-        environ: dict[str, Any],
-        handler: Any,
-        upgrade: Callable[[], None],
-        max_message_size: int,
-    ) -> None:
+    _parser: FrameParser
+
+    def __init__(self, environ: dict[str, Any], handler: Any, upgrade: Callable[[], int]) -> None:
         self.environ = environ
         self.handler = handler
         self.closed = False
@@ -84,7 +84,6 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
         self.is_upgraded = False
         """Whether the view has used it."""
         self._upgrade = upgrade
-        self._parser = FrameParser(max_message_size)
         self._events: Iterator[FrameEvent | None] = iter(())
         """What is left of the last read, not parsed yet."""
         self._rotation: Rotation = handler.rotation
@@ -173,11 +172,17 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
                 pass  # the client is gone
         self.closed = True
 
+    def expire(self) -> None:
+        """Let go of a request that is over, if it was no WebSocket: they hold each other."""
+        if not self.is_upgraded:
+            self.closed = True
+            self.environ, self._upgrade = {}, _be_closed
+
     def _require_open(self) -> None:
         if self.closed:
             raise LegacyClosed(MSG_ALREADY_CLOSED)
         if not self.is_upgraded:
-            self._upgrade()
+            self._parser = FrameParser(self._upgrade())
             self.is_upgraded = True
 
     def _send(self, data: bytes) -> None:

@@ -35,6 +35,10 @@ from greenrelay.wire import (
 
 log = logging.getLogger("greenrelay.server")
 
+BACKLOG = 65_535
+"""Connections that may wait to be accepted; the system cuts it to its own limit. Beyond it Linux
+drops them, and their clients try again after 1, 3 and 7 seconds: gevent's 128 are soon passed when
+all come back after a restart."""
 ACCEPT_PAUSE_SECONDS = 0.1
 """Until the next try, when a connection could not be accepted."""
 COMPLAINT_SECONDS = 1.0
@@ -61,6 +65,7 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
     """
 
     handler_class = RelayHandler
+    backlog = BACKLOG
 
     def __init__(
         self,
@@ -92,6 +97,13 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
         self.idle = IdleClients()
         """Those that have a connection, and no request under way."""
         self._next_complaint = 0.0
+        self._no_log = self.log if kwargs.get("log", self) is None else None
+        """What pywsgi has put in the place of a log."""
+
+    @property
+    def has_access_log(self) -> bool:
+        """Whether anybody reads what is written for each request."""
+        return self.log is not self._no_log
 
     def stop(self, timeout: float | None = None) -> None:
         """Close the listener and idle connections; wait for requests under way, then end them."""

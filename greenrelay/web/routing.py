@@ -10,11 +10,12 @@ gives to apps for this.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from flask import Flask
-from werkzeug.exceptions import MethodNotAllowed
-from werkzeug.routing import MapAdapter, WebsocketMismatch
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import Map, MapAdapter, WebsocketMismatch
 
 
 class EitherAdapter(MapAdapter):
@@ -22,9 +23,10 @@ class EitherAdapter(MapAdapter):
 
     Args:
         adapter: of the request, as Flask has made it.
+        has_websocket_rules: whether the app has any; else no time is lost in looking for one.
     """
 
-    def __init__(self, adapter: MapAdapter) -> None:
+    def __init__(self, adapter: MapAdapter, has_websocket_rules: bool) -> None:
         super().__init__(
             adapter.map,
             adapter.server_name,
@@ -35,24 +37,44 @@ class EitherAdapter(MapAdapter):
             adapter.default_method,
             adapter.query_args,
         )
+        self._has_websocket_rules = has_websocket_rules
 
     def match(self, *args: Any, **kwargs: Any) -> Any:
         """Return what `MapAdapter.match` returns."""
-        try:
-            return super().match(*args, **kwargs)
-        except (WebsocketMismatch, MethodNotAllowed):  # the latter where there is a POST beside it
-            return super().match(*args, **{**kwargs, "websocket": False})
+        if self._has_websocket_rules:
+            # MethodNotAllowed where there is a POST beside it, NotFound where only the ordinary
+            # rule is one for the path with and without a slash at its end.
+            with contextlib.suppress(WebsocketMismatch, MethodNotAllowed, NotFound):
+                return super().match(*args, **kwargs)
+        return super().match(*args, **{**kwargs, "websocket": False})
+
+
+class _Rules:
+    """Whether an app has WebSocket rules, looked up again when there are more rules than before."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._has_websocket = False
+
+    def have_websocket(self, url_map: Map) -> bool:
+        """Tell whether there is one in the app's map."""
+        rules = list(url_map.iter_rules())
+        if len(rules) != self._count:
+            self._count = len(rules)
+            self._has_websocket = any(rule.websocket for rule in rules)
+        return self._has_websocket
 
 
 def accept_upgrades(app: Flask) -> None:
     """Have `app` route upgrade requests to ordinary views as well."""
     create = app.create_url_adapter
+    rules = _Rules()
 
     def create_url_adapter(request: Any) -> MapAdapter | None:
         adapter = create(request)
         if adapter is None or not adapter.websocket:
             return adapter
-        return EitherAdapter(adapter)
+        return EitherAdapter(adapter, rules.have_websocket(adapter.map))
 
     # Of this app alone: its class may be the user's, and other apps' as well.
     app.create_url_adapter = create_url_adapter  # type: ignore[method-assign]  # a documented seam

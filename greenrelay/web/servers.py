@@ -36,6 +36,7 @@ from greenrelay.web.taking import (
     has_peer_closed,
     read_to_end,
     read_with_patience,
+    send_at_once,
     take_file,
 )
 
@@ -184,6 +185,7 @@ class PywsgiSocket(RequestSocket):
     def take(self, status: str) -> Taken:
         """Take it from behind the file."""
         self._mark_answered(status)
+        send_at_once(self._sock)
         return take_file(self._file)
 
     def discard_body(self, patience: float) -> None:

@@ -126,12 +126,13 @@ class RequestSocket:
 def take_file(file: io.BufferedReader) -> Taken:
     """Take the gevent socket behind a server's buffered file."""
     sock = file.raw._sock  # type: ignore[attr-defined]  # gevent's SocketIO
-    send_at_once(sock)
-    early = _read_early(file, sock)
     if isinstance(sock, gevent.ssl.SSLSocket):
+        sock.settimeout(0.0)
+        early = peek_now(file)
         _close_file(file)
         return Taken(sock, early, must_wait=True)
     taken = detach(sock)
+    early = _buffered(file)
     _close_file(file)
     return Taken(taken, early)
 
@@ -145,10 +146,22 @@ def send_at_once(sock: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _read_early(file: io.BufferedReader, sock: Any) -> bytes:
-    # What the client has sent already, without waiting for more.
+def peek_now(file: io.BufferedReader) -> bytes:
+    """Return what has come already behind a server's file, and leave it there."""
+    sock = file.raw._sock  # type: ignore[attr-defined]  # gevent's SocketIO
+    before = sock.gettimeout()
     sock.settimeout(0.0)
-    with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+    try:
+        return file.peek()
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return b""
+    finally:
+        sock.settimeout(before)
+
+
+def _buffered(file: io.BufferedReader) -> bytes:
+    # Of a detached socket: what is with the kernel stays there, for whoever has taken it.
+    with contextlib.suppress(OSError):
         return file.peek()
     return b""
 

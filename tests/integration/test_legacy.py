@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +12,7 @@ import gevent
 import pytest
 from flask import Flask, request
 from gevent.pywsgi import WSGIServer
+from geventwebsocket.exceptions import WebSocketError
 from geventwebsocket.handler import WebSocketHandler
 
 from greenrelay import GreenRelay, RelayMiddleware, process
@@ -237,3 +240,32 @@ def test_flooding_client_of_a_view_leaves_others_their_turns(app: Flask, relay_s
             assert quiet.receive() == "hello"
             answers += 1
     assert answers > 12
+
+
+def test_a_relayed_request_leaves_nothing_for_the_collector(app: Flask, relay_server: Any) -> None:
+    handlers: list[Any] = []
+
+    @app.before_request
+    def note_handler() -> None:
+        handlers.append(weakref.ref(request.environ["greenrelay.socket"]._handler))
+
+    server = relay_server(app)
+    gc.disable()
+    try:
+        with server.connect_ws("/relayed"):
+            wait_until(lambda: handlers[0]() is None)
+    finally:
+        gc.enable()
+
+
+def test_a_websocket_that_was_not_used_in_time_is_closed(app: Flask, relay_server: Any) -> None:
+    kept: list[Any] = []
+
+    @app.before_request
+    def keep_websocket() -> None:
+        kept.append(request.environ["wsgi.websocket"])
+
+    with relay_server(app).connect_ws("/relayed"):
+        wait_until(lambda: kept[0].closed)
+        with pytest.raises(WebSocketError, match="closed"):
+            kept[0].send("too late")

@@ -1,6 +1,10 @@
 """Our server: keep-alive, the access log, and stopping in good order (§8, §9)."""
 
 import contextlib
+import socket
+import struct
+import sys
+from pathlib import Path
 
 import gevent
 import gevent.event
@@ -8,6 +12,7 @@ import pytest
 
 from greenrelay import process
 from greenrelay.serving.drain import drain
+from greenrelay.serving.server import BACKLOG, RelayServer
 from greenrelay.testing import UpgradeRefused, leaks, wait_until
 from greenrelay.web.middleware import find_node
 from tests.integration import raw
@@ -272,3 +277,17 @@ def test_client_that_ignores_the_goodbye_is_cut_off_at_the_deadline(node, relay_
 
 def test_node_of_an_app_is_found(node):
     assert find_node(relay_app(node, Recorder())) is node
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how long its queue is")
+def test_as_many_as_the_system_allows_may_wait_to_be_accepted():
+    """All of them come back at once after a restart."""
+    limit = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    server = RelayServer(("127.0.0.1", 0), None, log=None)
+    server.start()
+    try:
+        info = server.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    finally:
+        server.stop()
+    # What `tcpi_sacked` is in a socket that listens. Source: Linux, `tcp_get_info()`.
+    assert struct.unpack_from("I", info, 28) == (min(limit, BACKLOG),)

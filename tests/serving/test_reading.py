@@ -129,6 +129,25 @@ def test_a_first_head_that_is_late_is_refused(pipe, sent):
     assert heads.has_spoken == bool(sent)
 
 
+@pytest.mark.parametrize(
+    "sent", [GOOD[:-2], b"\r\n\r\n" + GOOD[:-2], b"\n\n", GOOD[:-4] + b"\n\r\n"]
+)
+def test_time_is_taken_where_the_end_of_a_head_is_not_there(pipe, sent):
+    """What looks like one may be a relic before the request line."""
+    os.write(pipe.write_end, sent)
+    file = io.BufferedReader(pipe)
+    heads = HeadReader(file, server(head_timeout=0.05), has_spoken=bool(file.peek(1)))
+    with pytest.raises(RefusedError):
+        heads.read()
+
+
+def test_a_head_that_is_there_as_a_whole_has_all_the_time(pipe):
+    os.write(pipe.write_end, GOOD)
+    file = io.BufferedReader(pipe)
+    heads = HeadReader(file, server(head_timeout=0.0), has_spoken=bool(file.peek(1)))
+    assert heads.read() == LINES
+
+
 def test_a_kept_connection_ends_without_a_refusal(pipe):
     os.write(pipe.write_end, GOOD)
     heads = HeadReader(io.BufferedReader(pipe), server(keep_alive=0.05))
