@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 import gevent.pywsgi
 
@@ -30,7 +30,7 @@ from greenrelay.serving.answer import end_connection
 from greenrelay.serving.body import RequestBody, send_all
 from greenrelay.serving.closing import linger, send_close_notify
 from greenrelay.serving.exchange import Exchange
-from greenrelay.serving.reading import HeadReader
+from greenrelay.serving.reading import HeadReader, HeadServer
 from greenrelay.web.taking import BodyFault, has_closed, peek_now, send_at_once
 
 log = logging.getLogger("greenrelay.server")
@@ -39,11 +39,21 @@ log = logging.getLogger("greenrelay.server")
 _WSGIHandler: Any = gevent.pywsgi.WSGIHandler
 
 
+class GuardedServer(HeadServer, Protocol):
+    """What a guarded client asks of the server."""
+
+    body_timeout: float
+    write_timeout: float
+
+    @property
+    def has_access_log(self) -> bool:
+        """Whether anybody reads what is written for each request."""
+
+
 class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     """One client of the server, for as many requests as its connection is kept."""
 
-    server: Any
-    """The `RelayServer`."""
+    server: GuardedServer
     socket: Any
     """gevent's; `None`: it is not this handler's any more, and nothing more is read or sent."""
     environ: Any
