@@ -13,14 +13,6 @@ from tests.integration import raw
 from tests.integration.gunicorns import APP, GEVENT, LEGACY, PYWSGI, RELAYING
 from tests.integration.programs import ROOT, SECONDS
 
-
-@pytest.fixture
-def gunicorn(tmp_path, run_gunicorn):
-    """Run gunicorn with the arguments given."""
-    (tmp_path / "site_app.py").write_text(APP)
-    return lambda *arguments: run_gunicorn(*arguments, "site_app:app")
-
-
 # -- relaying ------------------------------------------------------------------
 
 

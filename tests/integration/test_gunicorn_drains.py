@@ -12,15 +12,8 @@ from greenrelay.gunicorn import worker_exit
 from greenrelay.serving.gunicorn import drains
 from greenrelay.testing import wait_until
 from tests.integration import raw
-from tests.integration.gunicorns import APP, GEVENT, PYWSGI
+from tests.integration.gunicorns import GEVENT, PYWSGI
 from tests.integration.programs import SECONDS
-
-
-@pytest.fixture
-def gunicorn(tmp_path, run_gunicorn):
-    """Run gunicorn with the arguments given."""
-    (tmp_path / "site_app.py").write_text(APP)
-    return lambda *arguments: run_gunicorn(*arguments, "site_app:app")
 
 
 @pytest.mark.parametrize("arguments", [GEVENT, PYWSGI], ids=["gevent", "pywsgi"])
