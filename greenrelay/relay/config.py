@@ -125,6 +125,11 @@ def relay_config(
         ConfigurationError: the text names the field and what to write instead.
     """
     kind = kind or WEBSOCKET
+    return RelayConfig(**{**_as_dict(limits), **kind.defaults, **check_fields(values, kind)})
+
+
+def check_fields(values: Mapping[str, Any], kind: RelayKind) -> dict[str, Any]:
+    """Return all fields of a relay header in their inner form; raises as `relay_config()`."""
     if not kind.needs_target and values.get("target_pid", "") is None:
         values = {**values, "target_pid": ""}  # JSON's way to say that there is none
     if kind.needs_target and "target_pid" not in values:
@@ -133,7 +138,7 @@ def relay_config(
             f'{kind.header}: "target_pid" is missing; '
             f'send {{"target_pid": pid}}, got {{{shown:.80}}}'
         )
-    return RelayConfig(**{**_as_dict(limits), **kind.defaults, **parse_fields(values, kind)})
+    return parse_fields(values, kind)
 
 
 def parse_control(payload: Any, kind: RelayKind) -> dict[str, Any]:

@@ -9,7 +9,6 @@ Both are non-blocking: `recv()` raises one of `WOULD_BLOCK`, `send()` and `shutd
 from __future__ import annotations
 
 import _socket  # the plain class, whatever has been monkey-patched
-import contextlib
 import fcntl
 import ssl
 import struct
@@ -23,6 +22,7 @@ from greenrelay.relay.tls import TlsSocket
 
 WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _INT: Final = struct.Struct("i")
+_NOTHING: Final = bytes(_INT.size)
 
 
 class StreamSocket(Protocol):
@@ -95,7 +95,9 @@ def remote_address(sock: StreamSocket) -> str:
 
 def held_by_kernel(sock: StreamSocket) -> int:
     """Return how many bytes our kernel holds that the peer's has not taken, as far as it tells."""
-    with contextlib.suppress(OSError, ValueError):  # it is closed, or no system that tells
-        held: int = _INT.unpack(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(_INT.size)))[0]
-        return held
-    return 0
+    try:
+        held = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, _NOTHING)
+    except (OSError, ValueError):  # it is closed, or no system that tells
+        return 0
+    size: int = _INT.unpack(held)[0]
+    return size

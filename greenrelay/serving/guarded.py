@@ -77,7 +77,6 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         send_at_once(self.socket)
         rfile = self.rfile
         self._heads = HeadReader(rfile, self.server, has_spoken=bool(peek_now(rfile)))
-        self._exchange = Exchange()
         try:
             with contextlib.suppress(OSError):  # it went away in the middle of an answer
                 super().handle()

@@ -23,7 +23,6 @@ from greenrelay.protocol.handshake import (
     SWITCHING,
     encode_head,
     encode_refusal,
-    is_upgrade,
     refusal_body,
     refusal_headers,
     upgrade_headers,
@@ -77,7 +76,7 @@ class RelayHandler(GuardedHandler):
         """Return the WSGI environ, with the way to take the socket in it."""
         environ = super().get_environ()
         environ[SOCKET_KEY] = OwnSocket(self)
-        if is_upgrade(environ):
+        if self.body is None:
             websocket = self._legacy_websocket(environ)
             self._exchange = Exchange(None, websocket, Bypass(self.socket, self._has_sent))
             environ["wsgi.websocket"] = websocket

@@ -30,7 +30,7 @@ from greenrelay.processes.node import Node
 from greenrelay.processes.spawning import Parameters, spawn_in
 from greenrelay.protocol.handshake import refusal_body
 from greenrelay.protocol.refusals import BAD_CONFIGURATION
-from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayKind, relay_config
+from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayKind, check_fields
 from greenrelay.web.appcontext import AppTurn
 from greenrelay.web.direct import STREAM_KEY
 from greenrelay.web.middleware import REJECTED_KEY, RelayMiddleware
@@ -224,7 +224,7 @@ def _answer(kind: RelayKind, values: dict[str, Any]) -> Response:
     """Return the response that asks for a relay."""
     _require_wrapped()
     try:
-        relay_config(values, kind=kind)
+        check_fields(values, kind)
         return Response(headers={kind.header: simplejson.dumps(values, allow_nan=False)})
     except (TypeError, ValueError, RecursionError) as error:
         if has_request_context():

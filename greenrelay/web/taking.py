@@ -10,7 +10,6 @@ answer, each server has its own way: `servers` has an adapter for each.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import socket
 import ssl
@@ -142,8 +141,10 @@ def send_at_once(sock: Any) -> None:
 
     An event that follows another would arrive a round trip later, and up to 200 ms more.
     """
-    with contextlib.suppress(OSError):  # not TCP: nothing is held back
+    try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        pass  # not TCP: nothing is held back
 
 
 def peek_now(file: io.BufferedReader) -> bytes:
@@ -161,16 +162,19 @@ def peek_now(file: io.BufferedReader) -> bytes:
 
 def _buffered(file: io.BufferedReader) -> bytes:
     # Of a detached socket: what is with the kernel stays there, for whoever has taken it.
-    with contextlib.suppress(OSError):
+    try:
         return file.peek()
-    return b""
+    except OSError:
+        return b""
 
 
 def _close_file(file: io.BufferedReader) -> None:
     # This is how the server's keep-alive loop learns that it is over; and a socket with an
     # open file stays open when it is closed.
-    with contextlib.suppress(OSError):
+    try:
         file.close()
+    except OSError:
+        pass  # it is closed all the same
 
 
 def has_closed(plain: Any) -> bool:
