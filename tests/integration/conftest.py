@@ -10,7 +10,7 @@ from greenrelay.testing import wait_until
 from tests.integration.apps import Lines, PywsgiApp, Recorder, Witness, open_sockets
 from tests.integration.commands import Served
 from tests.integration.gunicorns import APP, Gunicorn
-from tests.integration.hall import Hall
+from tests.integration.one_target import OneTargetApp
 from tests.integration.streams import Streams
 
 
@@ -106,8 +106,8 @@ def nothing_printed(capfd):
 
 
 @pytest.fixture
-def hall(node, relay_server):
-    return Hall(node, relay_server)
+def one_target(node, relay_server):
+    return OneTargetApp(node, relay_server)
 
 
 def _runner(command, folder):

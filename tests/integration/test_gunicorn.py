@@ -25,7 +25,7 @@ from tests.integration.programs import ROOT, SECONDS
     ],
 )
 def test_worker_relays_both_ways_and_drains(gunicorn, arguments):
-    """§10.3, §9: from the first echo to the goodbye, with a request and its log beside."""
+    """§10.3, §9: from the first echo to the close, with a request and its log beside."""
     served = gunicorn(*arguments)
     with served.connect_ws() as ws, served.open_stream() as stream:
         ws.send("hello")
