@@ -76,9 +76,10 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         """Serve the client until it or the server has enough."""
         send_at_once(self.socket)
         rfile = self.rfile
-        self._heads = HeadReader(rfile, self.server, has_spoken=bool(peek_now(rfile)))
+        self._exchange = Exchange()
         try:
-            with contextlib.suppress(OSError):  # it went away in the middle of an answer
+            with contextlib.suppress(OSError):  # it has left, before or in an answer
+                self._heads = HeadReader(rfile, self.server, has_spoken=bool(peek_now(rfile)))
                 super().handle()
         finally:
             rfile.close()  # now, not when the collector comes by: the loop may be gone
