@@ -15,6 +15,7 @@ from greenrelay.processes.lifecycle import ProcessGreenlet
 from greenrelay.processes.node import Node
 from greenrelay.testing import leaks, wait_until
 from tests.sample_processes import Observer
+from tests.targets import RecordingTarget
 
 
 @pytest.fixture
@@ -32,6 +33,12 @@ def node() -> Iterator[Node]:
 def observer(node: Node) -> Observer:
     """Somebody who monitors processes of the test's node."""
     return Observer(node)
+
+
+@pytest.fixture
+def recorder(node: Node) -> RecordingTarget:
+    """A target of connections that keeps what it gets."""
+    return RecordingTarget(node)
 
 
 @pytest.fixture

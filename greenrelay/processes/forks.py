@@ -23,7 +23,7 @@ from greenrelay.processes.table import Table
 
 log = logging.getLogger("greenrelay.node")
 
-SHOWN: Final = 3
+MAX_SHOWN: Final = 3
 """Of many processes so many are named: their author knows the others."""
 
 
@@ -50,8 +50,8 @@ def end_inherited(table: Table) -> None:
     processes = [entity for entity in table if isinstance(entity, Process)]
     if not processes:
         return
-    shown = [_describe(process, table.registry) for process in processes[:SHOWN]]
-    more = [f"{len(processes) - SHOWN} more"] if len(processes) > SHOWN else []
+    shown = [_describe(process, table.registry) for process in processes[:MAX_SHOWN]]
+    more = [f"{len(processes) - MAX_SHOWN} more"] if len(processes) > MAX_SHOWN else []
     log_soon(
         log,
         logging.WARNING,

@@ -6,7 +6,8 @@
 Greenlets, mailboxes and watchers belong to one thread; what others do to them is handed over,
 in order. Native locks: with monkey patching, `threading`'s belong to greenlets.
 
-By hand, because gevent has the other direction only: its thread pool takes work out of a loop.
+By hand, because gevent has the way in (`run_callback_threadsafe`) and nothing that waits for a
+value: its `AsyncResult` is for greenlets, and a thread that waits for one makes a loop of its own.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ log = logging.getLogger("greenrelay.supervisor")
 
 KILL_SECONDS: Final = 5.0
 """How long a terminated child's `finally` blocks may take before it is left alone."""
-SHOWN: Final = 5
+MAX_SHOWN: Final = 5
 """So many of its children are named where a supervisor is: a line of the log has an end."""
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
@@ -89,8 +89,8 @@ class Supervisor:
         self.within = within
 
     def __repr__(self) -> str:
-        shown = [str(child) for child in self.children[:SHOWN]]
-        if len(self.children) > SHOWN:
+        shown = [str(child) for child in self.children[:MAX_SHOWN]]
+        if len(self.children) > MAX_SHOWN:
             shown.append("…")
         return f"<Supervisor {self.strategy}: {', '.join(shown) or 'no children'}>"
 

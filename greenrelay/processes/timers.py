@@ -1,7 +1,7 @@
 """Messages that are sent later.
 
-By hand is only what gevent's timers do not know: to whom a message goes, so that all that wait for
-a process go with it, and that `cancel()` may come from any thread.
+By hand, because a timer of gevent's is bound to its loop's thread and knows of nobody's end: here
+it is cancelled from any thread, and with the process that its message was for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The bytes of a WebSocket client as messages, without I/O: RFC 6455 §5 to §8, the server's side.
 
-    bytes in ─► FrameParser.steps(data) ─► str | bytes | Ping | Pong | Close
+    bytes in ─► FrameParser.steps(data) ─► str | bytes | Ping | Pong | Close, or None
 
 Three rules: a length is judged before a byte of its payload is kept; text is
 checked while it arrives, not when it is complete; the only exception is
@@ -126,7 +126,7 @@ class FrameParser:
         return _unmask(data, start, size) if data[0] == FIN | OP_BINARY else None
 
     def steps(self, data: bytes) -> Iterator[FrameEvent | None]:
-        """Yield once for each frame in `data`: what it completes, `None` if nothing.
+        """Yield once for each frame in `data`: what it completes, in order; `None` if nothing.
 
         A caller can so stop after some frames, and go on later. Exhaust the iterator before the
         next call, or never call again.

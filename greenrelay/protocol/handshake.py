@@ -27,13 +27,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from greenrelay.errors import ConfigurationError, RefusedError
+from greenrelay.protocol import refusals
+from greenrelay.protocol.refusals import Headers
 from greenrelay.wire import SSE_RELAY_HEADER, WS_RELAY_HEADER
-
-Headers = list[tuple[str, str]]
 
 SWITCHING: Final = "101 Switching Protocols"
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
-_VERSION: Final = "13"
 
 # Headers that describe one hop, or a body that an upgraded response does not have.
 # Source: RFC 9110 §7.6.1.
@@ -80,44 +79,25 @@ def check_handshake(environ: Mapping[str, Any]) -> Handshake:
         RefusedError: answer with its status. Source: RFC 6455 §4.2, RFC 9110 §7.8, §15.5.
     """
     if not is_upgrade(environ):
-        raise not_an_upgrade()
+        raise refusals.NOT_AN_UPGRADE.error()
     if environ.get("REQUEST_METHOD") != "GET":
-        raise RefusedError(
-            "405 Method Not Allowed", "a WebSocket is opened with GET", (("Allow", "GET"),)
-        )
+        raise refusals.NOT_GET.error()
     if environ.get("SERVER_PROTOCOL", "HTTP/1.1") < "HTTP/1.1":
-        raise _bad_request("a WebSocket needs HTTP/1.1")
+        raise refusals.bad_request("a WebSocket needs HTTP/1.1")
     host = environ.get("HTTP_HOST", "")
     if not host or "," in host:
-        raise _bad_request("Host must be there once")
+        raise refusals.HOST_NOT_ONCE.error()
     if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
-        raise _bad_request("an upgrade request has no body")
+        raise refusals.BODY_ON_UPGRADE.error()
     key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
     if not _is_key(key):
-        raise _bad_request("Sec-WebSocket-Key must be there once, base64 of 16 bytes")
-    if environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip(_SPACE) != _VERSION:
-        raise RefusedError(
-            "426 Upgrade Required",
-            "Sec-WebSocket-Version must be 13",
-            (
-                ("Sec-WebSocket-Version", _VERSION),
-                ("Upgrade", "websocket"),
-                ("Connection", "Upgrade"),
-            ),
-        )
+        raise refusals.bad_request("Sec-WebSocket-Key must be there once, base64 of 16 bytes")
+    if environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip(_SPACE) != refusals.WEBSOCKET_VERSION:
+        raise refusals.OTHER_VERSION.error()
     return Handshake(
         key,
         tuple(_elements(environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", ""))),
         environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""),
-    )
-
-
-def not_an_upgrade() -> RefusedError:
-    """Return the refusal of a request that asks for no WebSocket where there is nothing else."""
-    return RefusedError(
-        "426 Upgrade Required",
-        "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket",
-        (("Upgrade", "websocket"), ("Connection", "Upgrade")),
     )
 
 
@@ -220,7 +200,3 @@ def _is_key(key: str) -> bool:
         return len(key) == 24 and len(base64.b64decode(key, validate=True)) == 16
     except (binascii.Error, ValueError):
         return False
-
-
-def _bad_request(body: str) -> RefusedError:
-    return RefusedError("400 Bad Request", body)

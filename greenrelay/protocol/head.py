@@ -25,7 +25,12 @@ from __future__ import annotations
 
 import re
 
-from greenrelay.errors import RefusedError
+from greenrelay.protocol.refusals import (
+    BODY_ON_UPGRADE,
+    HOST_NOT_ONCE,
+    MIXED_LINE_ENDS,
+    bad_request,
+)
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\xff]+) HTTP/(\d\.\d)(\r?\n)")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)(\r?\n)")
@@ -108,7 +113,7 @@ def _split_fields(lines: list[bytes], line_end: bytes) -> dict[bytes, list[bytes
             raise bad_request(_explain(line, "head"))
         name, value, end = field.groups()
         if end != line_end:
-            raise bad_request("the head's lines end in different ways")
+            raise MIXED_LINE_ENDS.error()
         fields.setdefault(name.lower(), []).append(value)
     return fields
 
@@ -158,7 +163,7 @@ def _check_target(method: bytes, target: bytes) -> None:
 
 def _check_host(hosts: list[bytes], is_old: bool) -> None:
     if len(hosts) > 1 or not (hosts or is_old):
-        raise bad_request("Host must be there once")
+        raise HOST_NOT_ONCE.error()
     if hosts and not _HOST.fullmatch(hosts[0].strip(_SPACE)):
         raise bad_request("Host must be like example.org or example.org:8000")
 
@@ -174,7 +179,7 @@ def _check_body(fields: dict[bytes, list[bytes]]) -> None:
         raise bad_request("the only transfer coding here is chunked")
     has_body = codings or (lengths and int(lengths[0]) > 0)
     if has_body and _is_upgrade(fields):
-        raise bad_request("an upgrade request has no body")
+        raise BODY_ON_UPGRADE.error()
 
 
 def _is_upgrade(fields: dict[bytes, list[bytes]]) -> bool:
@@ -195,8 +200,3 @@ def _explain(line: bytes, where: str) -> str:
     if b":" not in line:
         return "a header line has no colon"
     return "a header's name must be a token, with the colon right behind it"
-
-
-def bad_request(text: str) -> RefusedError:
-    """Return the refusal of a malformed request."""
-    return RefusedError("400 Bad Request", text)

@@ -1,4 +1,4 @@
-"""A non-blocking TLS socket that behaves like a plain one, and says goodbye.
+"""A non-blocking TLS socket that behaves like a plain one, and ends with `close_notify`.
 
     send(data)     record by record; what has not gone out raises `BlockingIOError`
     shutdown(how)  `close_notify` first; what is received from then on is not decrypted
@@ -85,13 +85,3 @@ class TlsSocket:
             raise BlockingIOError from None
         except (OSError, ValueError):
             pass  # it is said, and the peer's is not awaited; or there is nobody to say it to
-
-
-def say_goodbye(sock: Any) -> None:
-    """Send `close_notify` if the socket is a TLS one and has room for it; never waits."""
-    if hasattr(sock, "unwrap"):
-        timeout = sock.gettimeout()
-        sock.settimeout(0.0)
-        with contextlib.suppress(OSError, ValueError):  # as in _notify
-            sock.unwrap()
-        sock.settimeout(timeout)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from greenrelay.errors import RefusedError
+from greenrelay.protocol.refusals import BAD_CONFIGURATION
 from greenrelay.wire import SSE_RELAY_HEADER, WS_RELAY_HEADER
 
 Headers = list[tuple[bytes, bytes]]
 
-UNWRAPPED: Final = RefusedError("500 Internal Server Error", "invalid relay configuration")
+UNWRAPPED: Final = BAD_CONFIGURATION.error()
 """What a client gets whose relay nobody has opened: the app has none around it."""
 _RELAY_HEADERS: Final = {
     name.lower().encode(): name for name in (WS_RELAY_HEADER, SSE_RELAY_HEADER)

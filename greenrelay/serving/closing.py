@@ -14,7 +14,6 @@ from typing import Any
 
 import gevent
 
-from greenrelay.relay.tls import say_goodbye
 from greenrelay.serving.reading import LEAVE_SILENTLY
 from greenrelay.web.taking import has_closed
 from greenrelay.wire import CLOSE_TIMEOUT_SECONDS, READ_BYTES
@@ -31,10 +30,21 @@ def linger(sock: Any) -> None:
         sock: gevent's, plain or TLS; to be closed afterwards.
     """
     with gevent.Timeout(LINGER_SECONDS, LEAVE_SILENTLY), contextlib.suppress(OSError):
-        say_goodbye(sock)
+        send_close_notify(sock)
         sock.shutdown(socket.SHUT_WR)
         while sock.recv(READ_BYTES):
             pass
+
+
+def send_close_notify(sock: Any) -> None:
+    """Send TLS's own end of the stream if the socket has TLS, and room for it; never waits."""
+    if hasattr(sock, "unwrap"):
+        timeout = sock.gettimeout()
+        sock.settimeout(0.0)
+        # It is sent, and the peer's is not awaited; or there is nobody to send it to.
+        with contextlib.suppress(OSError, ValueError):
+            sock.unwrap()
+        sock.settimeout(timeout)
 
 
 def await_client_close(sock: Any, seconds: float = CLOSE_TIMEOUT_SECONDS) -> None:

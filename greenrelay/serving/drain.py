@@ -28,13 +28,13 @@ BATCH_SECONDS = 0.1
 """From one batch to the next."""
 BATCH_CONNECTIONS = 100
 """The least that a batch has: with fewer, a small node would take longer for nothing."""
-GOODBYE_SHARE = 0.5
+CLOSING_SHARE = 0.5
 """Of the drain time for closing connections, batch by batch; the rest is for their answers."""
 CONNECTIONS_SHARE = 0.75
 """Of the drain time for connections: some clients never answer, and processes need some too."""
 PATIENCE_SECONDS = 1.0
 """A process that has not ended so long after it was cancelled is named in the log."""
-NAMED = 20
+MAX_NAMED = 20
 """So many have a line of their own in the log."""
 KILL_SECONDS = 1.0
 """For the `finally` blocks of what was killed."""
@@ -54,7 +54,7 @@ def drain(node: Node, seconds: float, spare: Set[PID] = frozenset()) -> None:
     begun = time.monotonic()
     deadline = begun + seconds
     node.note_draining(True)
-    _close_connections(node, seconds * GOODBYE_SHARE)
+    _close_connections(node, seconds * CLOSING_SHARE)
     while time.monotonic() < begun + seconds * CONNECTIONS_SHARE and (late := _connections(node)):
         for session in late:
             session.drain()  # for those that were admitted before, and have joined since
@@ -86,7 +86,7 @@ def _kill(left: Callable[[], list[Entity]]) -> None:
         entity.kill(SHUTDOWN if isinstance(entity, Session) else KILLED)
     gevent.sleep(0)
     if not _wait(lambda: not left(), time.monotonic() + KILL_SECONDS):
-        for entity in left()[:NAMED]:
+        for entity in left()[:MAX_NAMED]:
             log_now(
                 log, logging.WARNING,
                 "process %s has not ended, in %s; the stop goes on without it",
@@ -107,14 +107,14 @@ def _name(entities: list[Entity], seconds: float) -> None:
     """Log which processes delay the stop, and when they are killed."""
     late = [entity for entity in entities if isinstance(entity, Process)]
     when = f"in {seconds:.0f} s" if seconds > 0 else "now"
-    for process in late[:NAMED]:
+    for process in late[:MAX_NAMED]:
         log_now(
             log, logging.WARNING,
             "process %s delays the stop: it has been cancelled, is in %s, and is terminated %s",
             process.pid, process.info()["function"], when,
         )  # fmt: skip
-    if len(late) > NAMED:
-        more = len(late) - NAMED
+    if len(late) > MAX_NAMED:
+        more = len(late) - MAX_NAMED
         log_now(log, logging.WARNING, "and %d more processes delay the stop", more)
 
 

@@ -11,9 +11,9 @@ has to be set back, and nothing of one request can be taken for the next one's.
 from __future__ import annotations
 
 from greenrelay.errors import RefusedError
+from greenrelay.serving.body import RequestBody
 from greenrelay.serving.bypass import Bypass
 from greenrelay.serving.legacy import LegacyWebSocket
-from greenrelay.web.body import RequestBody
 
 
 class Exchange:

@@ -17,21 +17,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 import gevent.pywsgi
 
 from greenrelay.errors import RefusedError
 from greenrelay.logs import escape, log_now, report_failure
 from greenrelay.protocol.handshake import encode_refusal, is_upgrade
-from greenrelay.protocol.head import bad_request, split_target
-from greenrelay.relay.tls import say_goodbye
+from greenrelay.protocol.head import split_target
+from greenrelay.protocol.refusals import bad_request
 from greenrelay.serving.answer import end_connection
-from greenrelay.serving.closing import linger
+from greenrelay.serving.body import RequestBody, send_all
+from greenrelay.serving.closing import linger, send_close_notify
 from greenrelay.serving.exchange import Exchange
-from greenrelay.serving.reading import HeadReader
-from greenrelay.web.body import BodyFault, RequestBody, send_all
-from greenrelay.web.taking import has_closed, peek_now, send_at_once
+from greenrelay.serving.reading import HeadReader, HeadServer
+from greenrelay.web.taking import BodyFault, has_closed, peek_now, send_at_once
 
 log = logging.getLogger("greenrelay.server")
 
@@ -39,11 +39,21 @@ log = logging.getLogger("greenrelay.server")
 _WSGIHandler: Any = gevent.pywsgi.WSGIHandler
 
 
+class GuardedServer(HeadServer, Protocol):
+    """What a guarded client asks of the server."""
+
+    body_timeout: float
+    write_timeout: float
+
+    @property
+    def has_access_log(self) -> bool:
+        """Whether anybody reads what is written for each request."""
+
+
 class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     """One client of the server, for as many requests as its connection is kept."""
 
-    server: Any
-    """The `RelayServer`."""
+    server: GuardedServer
     socket: Any
     """gevent's; `None`: it is not this handler's any more, and nothing more is read or sent."""
     environ: Any
@@ -66,9 +76,10 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         """Serve the client until it or the server has enough."""
         send_at_once(self.socket)
         rfile = self.rfile
-        self._heads = HeadReader(rfile, self.server, has_spoken=bool(peek_now(rfile)))
+        self._exchange = Exchange()
         try:
-            with contextlib.suppress(OSError):  # it went away in the middle of an answer
+            with contextlib.suppress(OSError):  # it has left, before or in an answer
+                self._heads = HeadReader(rfile, self.server, has_spoken=bool(peek_now(rfile)))
                 super().handle()
         finally:
             rfile.close()  # now, not when the collector comes by: the loop may be gone
@@ -86,7 +97,7 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         self._exchange = Exchange()
         goes_on = self._read_and_answer()
         if goes_on is None:
-            say_goodbye(self.socket)
+            send_close_notify(self.socket)
         return goes_on
 
     def _read_and_answer(self) -> Any:

@@ -96,7 +96,7 @@ def _on_workers_signal(
         watch.start()
     is_twin = is_quick and bool(seen)
     seen.add(number)
-    if not is_twin:  # of one Ctrl-C: gunicorn's handler would break off the goodbyes
+    if not is_twin:  # of one Ctrl-C: gunicorn's handler would cut the drain short
         before(number, frame)
 
 

@@ -11,7 +11,7 @@ behind somebody's upgrade. All methods are pywsgi's seams, or called by one: see
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 from geventwebsocket.exceptions import WebSocketError
@@ -32,12 +32,12 @@ from greenrelay.serving.answer import (
     drop_relay_headers,
     find_relay_header,
 )
+from greenrelay.serving.body import RequestBody
 from greenrelay.serving.bypass import Bypass
 from greenrelay.serving.closing import await_client_close
 from greenrelay.serving.exchange import Exchange
-from greenrelay.serving.guarded import GuardedHandler
+from greenrelay.serving.guarded import GuardedHandler, GuardedServer
 from greenrelay.serving.legacy import LegacyRefused, LegacyWebSocket
-from greenrelay.web.body import RequestBody
 from greenrelay.web.middleware import find_rule
 from greenrelay.web.opening import read_opening
 from greenrelay.web.servers import SOCKET_KEY, OwnSocket
@@ -47,8 +47,27 @@ from greenrelay.wire import CLOSE_INTERNAL_ERROR, CLOSE_TIMEOUT_SECONDS
 log = logging.getLogger("greenrelay.server")
 
 
+class HandlerServer(GuardedServer, Protocol):
+    """What a client that may become a relay's or a view's asks of the server."""
+
+    application: Any
+    rotation: Rotation
+    clients: dict[Any, Client]
+
+    def add_websocket(self, address: Any, websocket: LegacyWebSocket) -> None:
+        """Note that a view serves this client as `wsgi.websocket`."""
+
+    def remove_websocket(self, address: Any) -> None:
+        """Note that the view of this client has returned."""
+
+    def tell_unwrapped(self, path: str | None, header: str) -> None:
+        """Log that an app without a relay around it asks for one."""
+
+
 class RelayHandler(GuardedHandler):
     """One client of the server, whose socket may become a relay's or a view's."""
+
+    server: HandlerServer
 
     taken: Taken | None = None
     """The connection, when a relay has taken it."""
@@ -88,7 +107,9 @@ class RelayHandler(GuardedHandler):
         else:
             status = SWITCHING
             self._sendall(encode_head(status, upgrade_headers(handshake, ())))
-            self.server.add_websocket(self.client_address, self._exchange.websocket)
+            websocket = self._exchange.websocket
+            assert websocket is not None  # it is what the view uses
+            self.server.add_websocket(self.client_address, websocket)
         # What the view answers besides is dropped, as gevent-websocket does.
         self.mark_answered(status)
         if status != SWITCHING:
@@ -113,8 +134,7 @@ class RelayHandler(GuardedHandler):
     @property
     def rotation(self) -> Rotation:
         """The turns of views that serve a `wsgi.websocket`."""
-        rotation: Rotation = self.server.rotation
-        return rotation
+        return self.server.rotation
 
     @property
     def logger(self) -> logging.Logger:

@@ -11,7 +11,7 @@ sends a close code, and mixes the frames of two greenlets up.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import gevent.lock
 from geventwebsocket.exceptions import WebSocketError
@@ -60,6 +60,18 @@ class LegacyClosed(WebSocketError, BadRequest):  # type: ignore[misc]  # no type
         self.args = (text,)
 
 
+class LegacyHandler(Protocol):
+    """What a WebSocket of an older view asks of the request's handler."""
+
+    rfile: Any
+    socket: Any
+    """gevent's."""
+
+    @property
+    def rotation(self) -> Rotation:
+        """The turns of views that serve a `wsgi.websocket`."""
+
+
 def _be_closed() -> NoReturn:
     raise LegacyClosed(MSG_ALREADY_CLOSED)
 
@@ -69,14 +81,16 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
 
     Args:
         environ: the request's.
-        handler: the server's, with `rfile`, `socket` and `rotation`.
+        handler: of the request.
         upgrade: sends the 101, and returns the bytes that one message may have; raises
             `WebSocketError` when it has refused instead.
     """
 
     _parser: FrameParser
 
-    def __init__(self, environ: dict[str, Any], handler: Any, upgrade: Callable[[], int]) -> None:
+    def __init__(
+        self, environ: dict[str, Any], handler: LegacyHandler, upgrade: Callable[[], int]
+    ) -> None:
         self.environ = environ
         self.handler = handler
         self.closed = False
@@ -86,7 +100,7 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
         self._upgrade = upgrade
         self._events: Iterator[FrameEvent | None] = iter(())
         """What is left of the last read, not parsed yet."""
-        self._rotation: Rotation = handler.rotation
+        self._rotation = handler.rotation
         self._share = FRAMES_PER_TURN
         self._lock = gevent.lock.BoundedSemaphore(1)
 

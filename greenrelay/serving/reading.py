@@ -15,15 +15,11 @@ from typing import Any, Protocol
 
 import gevent
 
-from greenrelay.errors import RefusedError
-from greenrelay.protocol.head import HeaderFields, bad_request, check_head
+from greenrelay.protocol import refusals
+from greenrelay.protocol.head import HeaderFields, check_head
+from greenrelay.protocol.refusals import MAX_HEAD_LINES, MAX_REQUEST_LINE_BYTES
 from greenrelay.wire import MAX_HEAD_BYTES
 
-MAX_REQUEST_LINE_BYTES = 8 * 1024
-"""As pywsgi, whose answer has no body that says why."""
-MAX_HEAD_LINES = 100
-"""The request line included; as the standard library's parser, which pywsgi would use."""
-_TOO_LARGE = f"a request head has {MAX_HEAD_BYTES >> 10} KiB and {MAX_HEAD_LINES} lines at most"
 LEAVE_SILENTLY: Any = False
 """As a `gevent.Timeout`'s exception: leave the block, raise nothing."""
 
@@ -111,7 +107,7 @@ class HeadReader:
         if lines is not None:
             self.request_line = lines[0].decode("latin-1").rstrip()
             if len(lines[0]) >= MAX_REQUEST_LINE_BYTES:
-                raise RefusedError("414 URI Too Long", "a request line has 8 KiB at most")
+                raise refusals.LINE_TOO_LONG.error()
             self.fields = check_head(lines)
         return lines
 
@@ -132,7 +128,7 @@ class HeadReader:
         except gevent.Timeout as expired:
             if expired is not timeout:
                 raise
-            raise RefusedError("408 Request Timeout", "the request head took too long") from None
+            raise refusals.HEAD_TOO_SLOW.error() from None
         finally:
             timeout.close()
 
@@ -148,13 +144,13 @@ class HeadReader:
             line = self._file.readline(MAX_HEAD_BYTES - size + 1)
             size += len(line)
             if size > MAX_HEAD_BYTES or len(lines) > MAX_HEAD_LINES:
-                raise RefusedError("431 Request Header Fields Too Large", _TOO_LARGE)
+                raise refusals.HEAD_TOO_LARGE.error()
             if not line.endswith(b"\n"):
                 return None
             if line not in (b"\r\n", b"\n"):
                 lines.append(line)
             elif lines:
                 if lines[0].endswith(b"\r\n") and line == b"\n":
-                    raise bad_request("the head's lines end in different ways")
+                    raise refusals.MIXED_LINE_ENDS.error()
                 return lines
             # An empty line before a request is a relic to be ignored (RFC 9112 §2.2).

@@ -38,7 +38,7 @@ STALL_SECONDS: Final = 1.0
 """A loop that has not turned for so long while it should be stopping is reported."""
 EXTRA_SECONDS: Final = 3.0
 """After the drain time: what was killed may still run its `finally` blocks, and no longer."""
-AT_ONCE: Final = 1
+FORCED_EXIT_CODE: Final = 1
 """Exit code of an interpreter that did not end in good order."""
 
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
@@ -92,7 +92,7 @@ class LoopWatch:
             # What keeps the loop may hold a log handler's lock: this thread must not wait for it.
             _start_thread(self._report, ())
             if limit is not None and time.monotonic() > limit and not self._is_over:
-                os._exit(AT_ONCE)
+                os._exit(FORCED_EXIT_CODE)
 
     def _turns(self) -> bool:
         lock = _make_lock()
@@ -103,17 +103,17 @@ class LoopWatch:
 
     def _report(self) -> None:
         """Log what keeps the loop from turning; the same thing once."""
-        culprit = self._culprit()
-        if culprit not in self._told:
-            self._told.add(culprit)
+        blocker = self._blocker()
+        if blocker not in self._told:
+            self._told.add(blocker)
             log_now(
                 log,
                 logging.WARNING,
                 "%s; it lets nobody else run. Wait there now and then, as gevent.sleep(0) does",
-                culprit,
+                blocker,
             )  # fmt: skip
 
-    def _culprit(self) -> str:
+    def _blocker(self) -> str:
         frame = _app_frame(sys._current_frames().get(self._thread))
         where = "?"
         if frame is not None:
@@ -202,7 +202,7 @@ class StopSignals:
         if number in _STOPPING:
             self._count += 1
         if self._count > 1:
-            os._exit(AT_ONCE)
+            os._exit(FORCED_EXIT_CODE)
         if self._count == 1:
             for each in _STOPPING:
                 _libc.signal(each, None)  # SIG_DFL; signal.signal() is for the main thread

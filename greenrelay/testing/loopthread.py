@@ -42,7 +42,7 @@ class LoopThread:
         self._calls: deque[tuple[concurrent.futures.Future[Any], Callable[[], Any]]] = deque()
         self._waited_for: set[concurrent.futures.Future[Any]] = set()
         self._lock = threading.Lock()
-        self._knock: Any = None
+        self._wake: Any = None
         self._is_over: Any = None
         self.error: BaseException | None = None
         """What has ended it before its time, such as a `SystemExit` in a view."""
@@ -54,7 +54,7 @@ class LoopThread:
     @property
     def is_alive(self) -> bool:
         """Whether it takes calls."""
-        return self._knock is not None
+        return self._wake is not None
 
     def run(
         self, function: Callable[..., Result], *args: Any, timeout: float | None = None
@@ -74,11 +74,11 @@ class LoopThread:
             return function(*args)
         future: concurrent.futures.Future[Result] = concurrent.futures.Future()
         with self._lock:
-            if self._knock is None:
+            if self._wake is None:
                 raise ThreadEnded("its thread has ended") from self.error
             self._calls.append((future, lambda: function(*args)))
             self._waited_for.add(future)
-            self._knock.send()
+            self._wake.send()
         concurrent.futures.wait([future], timeout)
         if not future.done():
             raise TimeoutError(f"{function!r} took longer than {timeout} s")
@@ -99,21 +99,21 @@ class LoopThread:
     def _run(self, begun: concurrent.futures.Future[None]) -> None:
         hub = gevent.get_hub()
         self._is_over = gevent.event.Event()
-        self._knock = hub.loop.async_()
-        self._knock.start(self._on_knock)
+        self._wake = hub.loop.async_()
+        self._wake.start(self._on_wake)
         begun.set_result(None)
         try:
             self._is_over.wait()
         except BaseException as error:  # the hub's way to end on SystemExit and the like
             self.error = error
         with self._lock:
-            self._knock.close()
-            self._knock = None
+            self._wake.close()
+            self._wake = None
         for future in self._waited_for:
             _fail(future, self.error)
         hub.destroy(destroy_loop=True)
 
-    def _on_knock(self) -> None:
+    def _on_wake(self) -> None:
         while self._calls:
             gevent.spawn(self._serve, *self._calls.popleft())
 

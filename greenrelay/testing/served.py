@@ -83,6 +83,7 @@ class ServedApp:
                 name = own if given.has_default_name else given.name
                 self.node = Node(name, max_mailbox=given.max_mailbox)
             self.node.settle_here()
+            self._middleware.note_test()
             self._middleware.move(self.node)  # also to the same: this loop may be another one
         self._older = frozenset(entity.pid for entity in self.node)
         if self.thread is None and not is_patched():

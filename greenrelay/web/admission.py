@@ -11,23 +11,23 @@ from typing import Any, NamedTuple
 
 from greenrelay.errors import RefusedError
 from greenrelay.processes.node import Node
+from greenrelay.protocol import refusals
 from greenrelay.protocol.deflate import negotiate
 from greenrelay.protocol.eventstream import STREAM_HEADERS, encode_event
 from greenrelay.protocol.handshake import (
     SWITCHING,
-    Headers,
     encode_head,
     end_to_end_headers,
     upgrade_headers,
 )
 from greenrelay.protocol.jsontext import encode_json
 from greenrelay.protocol.origins import Verdict
+from greenrelay.protocol.refusals import Headers
 from greenrelay.relay.config import EVENT_STREAM, RelayConfig, parse_relay_header
 from greenrelay.relay.dialect import FrameCache
 from greenrelay.relay.sse import EventCache, EventStreamSession
 from greenrelay.relay.websocket import WebSocketSession
 from greenrelay.relay.wheel import TimerWheel
-from greenrelay.web import refusals
 from greenrelay.web.opening import Opening
 from greenrelay.web.quota import Quota
 from greenrelay.web.routers import Rule
@@ -133,13 +133,13 @@ class Admission:
         """Look whether this server has what a connection needs, and read the body's rest."""
         self._check_room(opening.address, config)
         if not opening.socket.can_take:
-            raise refusals.no_socket()
+            raise refusals.NO_SOCKET.error()
         opening.socket.discard_body(self._body_timeout)
         self._check_room(opening.address, config)  # again: it may have been long in coming
 
     def _check_room(self, address: str, config: RelayConfig) -> None:
         if self._node.is_draining:
-            raise refusals.stopping()
+            raise refusals.STOPPING.error()
         if config.target_pid and not self._node.is_alive(config.target_pid):
             raise refusals.target_gone(config.target_pid, self._node.name)
         try:

@@ -15,7 +15,8 @@ from werkzeug.wsgi import ClosingIterator
 from greenrelay.errors import RefusedError
 from greenrelay.logs import log_now
 from greenrelay.protocol.frames import encode_close
-from greenrelay.protocol.handshake import Headers, refusal_body, refusal_headers
+from greenrelay.protocol.handshake import refusal_body, refusal_headers
+from greenrelay.protocol.refusals import Headers
 from greenrelay.web.admission import RelayRequest
 from greenrelay.web.direct import DirectStream
 from greenrelay.web.opening import Opening
@@ -74,7 +75,7 @@ class Answer:
             self.relay = self._find_relay(headers, others)
             if self.relay is not None:
                 return _drop
-        self._stream.close_door()
+        self._stream.forbid_stream()
         if exc_info is not None:
             return self._start_response(status, others, exc_info)  # type: ignore[no-any-return]  # WSGI
         return self._start_response(status, others)  # type: ignore[no-any-return]  # WSGI

@@ -51,8 +51,13 @@ class DirectStream:
         """Whether the response is an event stream: nothing else may be sent on it."""
         return self._write is not None
 
-    def close_door(self) -> None:
-        """An ordinary response has begun; it can't become a stream any more."""
+    @property
+    def socket(self) -> RequestSocket:
+        """How the request's socket can be had."""
+        return self._opening.socket
+
+    def forbid_stream(self) -> None:
+        """Note that an ordinary response has begun; it can't become a stream any more."""
         self._has_output = True
 
     def send(self, event: bytes) -> None:
@@ -121,10 +126,16 @@ def event_stream(events: Iterable[tuple[str, Any]]) -> Response:
         events: pairs of a name and what is encoded as JSON.
     """
     if has_request_context():
-        chunks = stream_with_context(_encode_all(events, find_socket(request.environ)))
+        chunks = stream_with_context(_encode_all(events, _socket_of(request.environ)))
     else:
         chunks = _encode_all(events, NO_SOCKET)
     return Response(chunks, headers=list(STREAM_HEADERS))
+
+
+def _socket_of(environ: dict[str, Any]) -> RequestSocket:
+    stream = environ.get(STREAM_KEY)
+    # This is for apps without GreenRelay, too; then nobody has looked for it yet.
+    return stream.socket if isinstance(stream, DirectStream) else find_socket(environ)
 
 
 def _encode_all(

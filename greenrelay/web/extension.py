@@ -28,6 +28,8 @@ from greenrelay.pid import PID
 from greenrelay.processes.interpreter import default_node, this_interpreter
 from greenrelay.processes.node import Node
 from greenrelay.processes.spawning import Parameters, spawn_in
+from greenrelay.protocol.handshake import refusal_body
+from greenrelay.protocol.refusals import BAD_CONFIGURATION
 from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayKind, check_fields
 from greenrelay.web.appcontext import AppTurn
 from greenrelay.web.direct import STREAM_KEY
@@ -211,11 +213,11 @@ def _end_view(error: ClientGone) -> str:
 
 
 def _report(error: ConfigurationError) -> Response:
-    """Answer for a view that has asked for a relay with fields that are none."""
+    """Answer for a view that has asked for a relay whose fields are malformed."""
     if current_app.testing or current_app.debug:
         raise error  # whoever wrote it is looking
     log_now(log, logging.ERROR, "%r: %s", request.path, error)
-    return Response("invalid relay configuration\n", 500, mimetype="text/plain")
+    return Response(refusal_body(BAD_CONFIGURATION.error()), 500, mimetype="text/plain")
 
 
 def _answer(kind: RelayKind, values: dict[str, Any]) -> Response:

@@ -27,19 +27,18 @@ from greenrelay.processes.interpreter import default_node
 from greenrelay.processes.node import Node
 from greenrelay.processes.turn import Turn
 from greenrelay.protocol.origins import OriginPolicy
+from greenrelay.protocol.refusals import BAD_CONFIGURATION
 from greenrelay.relay.config import DEFAULT_LIMITS, Limits
 from greenrelay.relay.session import Session
 from greenrelay.web.admission import Admission, Admitted, RelayRequest
 from greenrelay.web.answer import Answer, refuse
-from greenrelay.web.body import BodyFault
 from greenrelay.web.direct import STREAM_KEY, DirectStream
 from greenrelay.web.mistakes import Mistakes
 from greenrelay.web.opening import Opening, read_opening
 from greenrelay.web.quota import Quota
-from greenrelay.web.refusals import bad_configuration
 from greenrelay.web.routers import Router, Rule, default_router, find_router, load_routers
 from greenrelay.web.scope import close_body, scoped
-from greenrelay.web.taking import Taken
+from greenrelay.web.taking import BodyFault, Taken
 from greenrelay.wire import BODY_TIMEOUT_SECONDS, DRAIN_SECONDS, WS_RELAY_HEADER
 
 log = logging.getLogger("greenrelay.relay")
@@ -47,7 +46,7 @@ log = logging.getLogger("greenrelay.relay")
 WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 REJECTED_KEY = "greenrelay.rejected"
-"""The target for which a view has asked for a relay with fields that are none."""
+"""The target for which a view has asked for a relay whose fields are malformed."""
 
 
 class RelayMiddleware:
@@ -111,6 +110,10 @@ class RelayMiddleware:
         """
         self._mistakes.tell_workers(is_told)
 
+    def note_test(self) -> None:
+        """Say nothing of a standard library that is not monkey-patched: a test serves the app."""
+        self._mistakes.note_test()
+
     def use_routers(self, source: str | Sequence[Mapping[str, Any]]) -> None:
         """Replace the routers by those of a YAML file, or of such entries.
 
@@ -141,7 +144,7 @@ class RelayMiddleware:
                     body = answer.start_body(body)
             finally:
                 if REJECTED_KEY in environ and not answer.is_good:
-                    self._cancel_orphan(environ[REJECTED_KEY], started)
+                    self._cancel_unused_target(environ[REJECTED_KEY], started)
             if answer.relay is not None or stream.is_open:
                 close_body(body)
         if answer.relay is not None:
@@ -161,10 +164,10 @@ class RelayMiddleware:
         try:
             admitted = self._admission.admit(opening, relay)
         except (RefusedError, ConfigurationError) as error:
-            self._cancel_orphan(named_target(relay.value), started)
+            self._cancel_unused_target(named_target(relay.value), started)
             return self._refuse(error, opening, start_response)
         except BaseException as error:  # while the request's body was still arriving
-            self._cancel_orphan(named_target(relay.value), started)
+            self._cancel_unused_target(named_target(relay.value), started)
             if not isinstance(error, OSError) or isinstance(error, BodyFault):
                 raise
             _log(logging.INFO, opening, "the client left in the middle of it")
@@ -174,7 +177,7 @@ class RelayMiddleware:
             taken = opening.socket.take(admitted.status)
         except BaseException:
             self._admission.withdraw(admitted)
-            self._cancel_orphan(named_target(relay.value), started)
+            self._cancel_unused_target(named_target(relay.value), started)
             raise
         if opening.is_multiprocess:
             self.note_workers()
@@ -191,9 +194,9 @@ class RelayMiddleware:
             self._mistakes.tell_refusal(opening.path, error)
             return refuse(error, opening, start_response)
         _log(logging.ERROR, opening, error)
-        return refuse(bad_configuration(), opening, start_response)
+        return refuse(BAD_CONFIGURATION.error(), opening, start_response)
 
-    def _cancel_orphan(self, target: Any, started: list[PID]) -> None:
+    def _cancel_unused_target(self, target: Any, started: list[PID]) -> None:
         """Cancel a target that this request has started and that nobody is connected to."""
         if target not in started:
             return

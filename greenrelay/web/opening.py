@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from greenrelay.errors import RefusedError
-from greenrelay.protocol.handshake import Handshake, check_handshake, is_upgrade, not_an_upgrade
+from greenrelay.protocol.handshake import Handshake, check_handshake, is_upgrade
 from greenrelay.protocol.origins import Claim, OriginPolicy, Verdict, read_claim
-from greenrelay.web.refusals import foreign_origin
+from greenrelay.protocol.refusals import NOT_AN_UPGRADE, foreign_origin
 from greenrelay.web.servers import find_socket
 from greenrelay.web.taking import RequestSocket
 
@@ -30,7 +30,7 @@ class Opening(NamedTuple):
     address: str
     """Of the client, or of the proxy before us."""
     handshake: Handshake | RefusedError | None
-    """Or what is to be answered instead; `None`: it asks for no WebSocket."""
+    """What it offers, or the refusal of a malformed one; `None`: no WebSocket is asked for."""
     claim: Claim | None
     """Which page it comes from; `None`: from none."""
     last_event_id: str | None
@@ -58,7 +58,7 @@ class Opening(NamedTuple):
         """
         handshake = self.handshake
         if handshake is None:
-            raise not_an_upgrade()
+            raise NOT_AN_UPGRADE.error()
         if isinstance(handshake, RefusedError):
             raise handshake
         return handshake

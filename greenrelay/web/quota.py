@@ -7,7 +7,7 @@ from collections import Counter
 from greenrelay.message import Exit
 from greenrelay.pid import PID
 from greenrelay.processes.node import Node
-from greenrelay.web.refusals import too_many
+from greenrelay.protocol.refusals import ADDRESS_FULL, SERVER_FULL
 
 
 class Quota:
@@ -26,9 +26,9 @@ class Quota:
     def check(self, address: str) -> None:
         """Raise `RefusedError` when one more would be too many."""
         if self.per_node and len(self._addresses) >= self.per_node:
-            raise too_many("this server has too many connections")
+            raise SERVER_FULL.error()
         if self.per_address and self._counts[address] >= self.per_address:
-            raise too_many("this address has too many connections")
+            raise ADDRESS_FULL.error()
 
     def count(self, node: Node, pid: PID, address: str) -> None:
         """Count a connection until it ends."""

@@ -13,8 +13,8 @@ Which servers, and what was found out about each:
                        reads 16 KiB from it: a duplicated descriptor would lose frames
     TLS on the latter  an `SSLSocket` can't be detached: its greenlet has to wait
 
-Rule: the servers' objects are touched here and in `taking` alone, and changed only where they
-leave no other way. What gevent-websocket does over them is in `adopting`.
+Rule: in this room the servers' objects are touched here and in `taking` alone, and changed only
+where they leave no other way. What gevent-websocket does over them is in `adopting`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from gevent.pywsgi import Input, WSGIHandler
 
 from greenrelay.relay.sockets import detach
 from greenrelay.web.adopting import AdoptedSocket
-from greenrelay.web.body import RequestBody
 from greenrelay.web.taking import (
     RequestSocket,
     Taken,
@@ -45,7 +44,7 @@ SOCKET_KEY = "greenrelay.socket"
 """Our server's handler puts its `OwnSocket` here."""
 STATUS_KEY = "greenrelay.status"
 """A taken request's status, for gunicorn's access log, which can't know it otherwise."""
-LEFT: Final = "499 Client Closed Request"
+CLIENT_LEFT_STATUS: Final = "499 Client Closed Request"
 """The access log's status of a request whose client has left in the middle of it."""
 
 
@@ -102,13 +101,20 @@ NO_SOCKET: Final = RequestSocket()
 TEST_CLIENT: Final = _TestClient()
 
 
+class OwnBody(Protocol):
+    """A request's body on our server."""
+
+    def read(self, size: int | None = None) -> bytes:
+        """Return `size` bytes, or what there is; raises `BodyFault`."""
+
+
 class OwnHandler(Protocol):
     """What our server's handler does for a socket."""
 
     rfile: Any
 
     @property
-    def body(self) -> RequestBody | None:
+    def body(self) -> OwnBody | None:
         """The request's; `None` behind a handshake."""
 
     def take(self, status: str) -> Taken:
@@ -148,7 +154,7 @@ class OwnSocket(RequestSocket):
 
     def abandon(self) -> None:
         """Let the handler send nothing."""
-        self._handler.mark_answered(LEFT)
+        self._handler.mark_answered(CLIENT_LEFT_STATUS)
 
     def is_client_gone(self) -> bool:
         """Tell whether the client has closed its side."""
@@ -189,7 +195,7 @@ class PywsgiSocket(RequestSocket):
 
     def abandon(self) -> None:
         """Let the handler send nothing."""
-        self._mark_answered(LEFT)
+        self._mark_answered(CLIENT_LEFT_STATUS)
 
     def is_client_gone(self) -> bool:
         """Tell whether the client has closed its side."""

@@ -16,13 +16,30 @@ import ssl
 from typing import Any, Final, NamedTuple
 
 import gevent.ssl
+from werkzeug.exceptions import HTTPException
 
 from greenrelay.errors import RefusedError
+from greenrelay.protocol import refusals
 from greenrelay.relay.sockets import detach
 from greenrelay.wire import READ_BYTES
 
 END_CONNECTION: Final = (("Connection", "close"),)
 """A refusal's headers, when nobody can tell where the next request would begin."""
+
+
+class BodyFault(HTTPException, OSError):
+    """The request's body is malformed, breaks off, or does not go on.
+
+    To a WSGI app it is an error of the connection; to Flask, if the view lets it through, an
+    ordinary refusal instead of a crash to be logged.
+    """
+
+    def __init__(self, refusal: RefusedError) -> None:
+        HTTPException.__init__(self, refusal.body)
+        self.code = int(refusal.status[:3])
+        self.args = (refusal.body,)
+        self.refusal = refusal
+        """What the request is to be answered with."""
 
 
 class Taken(NamedTuple):
@@ -199,14 +216,10 @@ def read_with_patience(
     try:
         read_to_end(source)
     except TimeoutError:
-        raise RefusedError(
-            "408 Request Timeout", "the request body took too long", END_CONNECTION
-        ) from None
+        raise refusals.BODY_TOO_SLOW.error(headers=END_CONNECTION) from None
     except faults:
         if has_peer_closed(sock):
             raise ConnectionAbortedError("the client has left") from None
-        raise RefusedError(
-            "400 Bad Request", "the request body is malformed", END_CONNECTION
-        ) from None
+        raise refusals.BODY_MALFORMED.error(headers=END_CONNECTION) from None
     finally:
         sock.settimeout(None)

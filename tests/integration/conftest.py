@@ -9,8 +9,8 @@ import pytest
 from greenrelay.testing import wait_until
 from tests.integration.apps import Lines, PywsgiApp, Recorder, Witness, open_sockets
 from tests.integration.commands import Served
-from tests.integration.gunicorns import Gunicorn
-from tests.integration.hall import Hall
+from tests.integration.gunicorns import APP, Gunicorn
+from tests.integration.one_target import OneTargetApp
 from tests.integration.streams import Streams
 
 
@@ -106,8 +106,8 @@ def nothing_printed(capfd):
 
 
 @pytest.fixture
-def hall(node, relay_server):
-    return Hall(node, relay_server)
+def one_target(node, relay_server):
+    return OneTargetApp(node, relay_server)
 
 
 def _runner(command, folder):
@@ -127,6 +127,19 @@ def _runner(command, folder):
 def run_gunicorn(tmp_path):
     """Run gunicorn with the arguments given, an app of the test's folder among them."""
     yield from _runner(Gunicorn, tmp_path)
+
+
+@pytest.fixture
+def gunicorn_app():
+    """The program that `gunicorn` serves."""
+    return APP
+
+
+@pytest.fixture
+def gunicorn(tmp_path, run_gunicorn, gunicorn_app):
+    """Run gunicorn with the arguments given."""
+    (tmp_path / "site_app.py").write_text(gunicorn_app)
+    return lambda *arguments: run_gunicorn(*arguments, "site_app:app")
 
 
 @pytest.fixture

@@ -14,6 +14,11 @@ ROOT = Path(__file__).parents[2]
 LISTENING = re.compile(r"^greenrelay: listening on (http://127\.0\.0\.1:(\d+))$", re.MULTILINE)
 
 
+def state(page):
+    """Return what says how a page is connected."""
+    return page.get_by_role("status")
+
+
 class ExampleServer:
     """`greenrelay serve app_example.app:app`, in an operating system's process of its own."""
 

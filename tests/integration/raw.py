@@ -32,6 +32,12 @@ def head(first="GET /ws HTTP/1.1", **changes):
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
+def post(path, *lines):
+    """Return the head of a POST with further header lines."""
+    first = f"POST {path} HTTP/1.1".encode("latin-1")
+    return b"\r\n".join((first, b"Host: a", *lines, b"", b""))
+
+
 def frame(opcode, payload=b"", first=0x80, length=None, mask=MASK):
     """Return a client's frame; `mask=b""` leaves the mask out, `length` may lie."""
     size = len(payload) if length is None else length

@@ -81,12 +81,12 @@ MARK = 20
 class Slow:
     """A target that reads when it is told to."""
 
-    def __init__(self, hall):
-        hall.node.max_mailbox = MARK
+    def __init__(self, one_target):
+        one_target.node.max_mailbox = MARK
         self.may_read = gevent.event.Event()
         self.taken = []
-        hall.target = hall.node.spawn(self.run)
-        self.mailbox = hall.node.find(hall.target).mailbox
+        one_target.target = one_target.node.spawn(self.run)
+        self.mailbox = one_target.node.find(one_target.target).mailbox
 
     def run(self):
         self.may_read.wait()
@@ -95,34 +95,34 @@ class Slow:
             gevent.sleep(0)
 
 
-def is_reading(hall, pid):
-    return hall.node.find(pid).transport.is_reading
+def is_reading(one_target, pid):
+    return one_target.node.find(pid).transport.is_reading
 
 
-def connections(hall):
-    return [each.pid for each in hall.node if each.pid.host == "ws"]
+def connections(one_target):
+    return [each.pid for each in one_target.node if each.pid.host == "ws"]
 
 
-def test_full_target_pauses_its_connections_and_drained_resumes_them(hall):
+def test_full_target_pauses_its_connections_and_drained_resumes_them(one_target):
     """§8"""
-    slow = Slow(hall)
-    clients = [hall.server.connect_ws("/ws") for _ in range(3)]
-    wait_until(lambda: len(connections(hall)) == 3)
+    slow = Slow(one_target)
+    clients = [one_target.server.connect_ws("/ws") for _ in range(3)]
+    wait_until(lambda: len(connections(one_target)) == 3)
     for client in clients:
         for number in range(MARK):
             client.send(str(number))
-    wait_until(lambda: not any(is_reading(hall, pid) for pid in connections(hall)))
+    wait_until(lambda: not any(is_reading(one_target, pid) for pid in connections(one_target)))
     slow.may_read.set()
     wait_until(lambda: len(slow.taken) == 3 + 3 * MARK)
-    assert all(is_reading(hall, pid) for pid in connections(hall))
+    assert all(is_reading(one_target, pid) for pid in connections(one_target))
     for client in clients:
         client.close()
 
 
-def test_paused_connections_lose_nothing_and_keep_their_order(hall):
+def test_paused_connections_lose_nothing_and_keep_their_order(one_target):
     """§8, §2.2"""
-    slow = Slow(hall)
-    with hall.server.connect_ws("/ws") as client:
+    slow = Slow(one_target)
+    with one_target.server.connect_ws("/ws") as client:
         for number in range(5 * MARK):
             client.send(str(number))
         wait_until(lambda: slow.mailbox.is_full)
@@ -133,41 +133,41 @@ def test_paused_connections_lose_nothing_and_keep_their_order(hall):
     ]
 
 
-def test_processes_send_to_a_full_target_all_the_same(hall):
+def test_processes_send_to_a_full_target_all_the_same(one_target):
     """§8: sends between processes never block."""
-    slow = Slow(hall)
-    assert all(process.send(hall.target, "more") for _ in range(10 * MARK))
+    slow = Slow(one_target)
+    assert all(process.send(one_target.target, "more") for _ in range(10 * MARK))
     assert slow.mailbox.is_full
     slow.may_read.set()
     wait_until(lambda: len(slow.taken) == 10 * MARK)
 
 
-def test_paused_connection_still_writes(hall):
+def test_paused_connection_still_writes(one_target):
     """§8: only reading is paused."""
-    slow = Slow(hall)
-    with hall.server.connect_ws("/ws") as client:
-        (pid,) = wait_until(lambda: connections(hall))
+    slow = Slow(one_target)
+    with one_target.server.connect_ws("/ws") as client:
+        (pid,) = wait_until(lambda: connections(one_target))
         for _ in range(2 * MARK):
             client.send("x")
-        wait_until(lambda: not is_reading(hall, pid))
+        wait_until(lambda: not is_reading(one_target, pid))
         send_frame(pid, "still here")
         assert client.receive() == "still here"
         slow.may_read.set()
 
 
-def test_target_that_ends_while_it_is_full_lets_its_connections_go(hall):
+def test_target_that_ends_while_it_is_full_lets_its_connections_go(one_target):
     """§8, §3.7"""
-    Slow(hall)
-    with hall.server.connect_ws("/ws") as client:
-        (pid,) = wait_until(lambda: connections(hall))
+    Slow(one_target)
+    with one_target.server.connect_ws("/ws") as client:
+        (pid,) = wait_until(lambda: connections(one_target))
         for _ in range(2 * MARK):
             client.send("x")
-        wait_until(lambda: not is_reading(hall, pid))
-        process.terminate(hall.target)
+        wait_until(lambda: not is_reading(one_target, pid))
+        process.terminate(one_target.target)
         assert client.wait_closed().code == 1011
 
 
-def test_target_that_waits_for_one_topic_is_reached_though_it_is_full(hall):
+def test_target_that_waits_for_one_topic_is_reached_though_it_is_full(one_target):
     """§8: by processes; its clients wait until it has taken what they sent before."""
     heard = []
 
@@ -175,14 +175,14 @@ def test_target_that_waits_for_one_topic_is_reached_though_it_is_full(hall):
         heard.append(process.listen("go").receive())
         heard.extend(iter(process.inbox().receive, None))
 
-    hall.node.max_mailbox = MARK
-    hall.target = hall.node.spawn(picky)
-    with hall.server.connect_ws("/ws") as client:
+    one_target.node.max_mailbox = MARK
+    one_target.target = one_target.node.spawn(picky)
+    with one_target.server.connect_ws("/ws") as client:
         for _ in range(5 * MARK):
             client.send("x")
-        (pid,) = connections(hall)
-        wait_until(lambda: not is_reading(hall, pid))
-        process.send(hall.target, "go")
+        (pid,) = connections(one_target)
+        wait_until(lambda: not is_reading(one_target, pid))
+        process.send(one_target.target, "go")
     wait_until(lambda: heard[-1:] and heard[-1].topic == "ws.leave")
     assert len(heard) == 1 + 1 + 5 * MARK + 1
-    process.terminate(hall.target)
+    process.terminate(one_target.target)

@@ -77,7 +77,7 @@ def test_last_bytes_that_the_kernel_holds_are_not_reset(connect, target):
 
 
 @pytest.mark.parametrize("reply", [raw.close(1000), b"\x00\x00"], ids=["close", "nonsense"])
-def test_our_goodbye_arrives_whatever_the_client_answers_too_early(connect, target, reply):
+def test_our_close_arrives_whatever_the_client_answers_too_early(connect, target, reply):
     """§3.5: also an answer that has crossed it."""
     client = connect()
     for text in MESSAGES:

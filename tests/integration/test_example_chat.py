@@ -7,6 +7,7 @@ import pytest
 from app_example import chat
 from greenrelay import process
 from tests.integration.browser import SECONDS, expect
+from tests.integration.example import state
 
 
 @pytest.fixture
@@ -32,10 +33,6 @@ def fill_in_entrance(page, example, room, nick):
 def say(page, text):
     page.get_by_label("Message", exact=True).fill(text)
     page.get_by_role("button", name="Send").click()
-
-
-def state(page):
-    return page.get_by_role("status")
 
 
 def log(page):

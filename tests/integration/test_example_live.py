@@ -8,6 +8,7 @@ from app_example import live
 from greenrelay import process
 from greenrelay.testing import wait_until
 from tests.integration.browser import SECONDS, expect
+from tests.integration.example import state
 
 
 @pytest.fixture
@@ -21,10 +22,6 @@ def visit(example, new_page):
         return page
 
     return visit
-
-
-def state(page):
-    return page.get_by_role("status")
 
 
 def value(page):

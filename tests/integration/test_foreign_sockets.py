@@ -19,7 +19,7 @@ from tests.integration import raw
 from tests.integration.apps import Lines
 
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-GOODBYE = b"\x88\x02\x03\xe8"
+CLOSE = b"\x88\x02\x03\xe8"
 
 
 ENDINGS = ["answers", "answers late", "answered before", "writes", "raises", "raises late"]
@@ -30,7 +30,7 @@ class Foreign:
     """A WSGI app that serves a WebSocket on a duplicate of the socket, and answers nothing.
 
     Args:
-        size: bytes of the message before its goodbye.
+        size: bytes of the message before its close.
     """
 
     def __init__(self, size: int = 2) -> None:
@@ -39,7 +39,7 @@ class Foreign:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         sock = environ["wsgi.input"].raw._sock.dup()
-        sock.sendall(HEAD + self.frame + GOODBYE)
+        sock.sendall(HEAD + self.frame + CLOSE)
         self.readers.append(gevent.spawn(self._read, sock))
         return []
 
@@ -106,7 +106,7 @@ def test_socket_of_a_foreign_websocket_closes_when_its_view_returns(serve: Any) 
     foreign = Foreign()
     begun = time.monotonic()
     with raw.RawClient(serve(foreign).url) as client:
-        assert read_all(client) == HEAD + foreign.frame + GOODBYE
+        assert read_all(client) == HEAD + foreign.frame + CLOSE
         assert time.monotonic() - begun < 5
     wait_until(lambda: all(reader.ready() for reader in foreign.readers))
 
@@ -118,7 +118,7 @@ def test_client_of_a_foreign_websocket_that_goes_on_sending_reads_to_the_end(ser
         client.send(raw.head("GET / HTTP/1.1"))
         gevent.sleep(0.1)
         client.send(raw.text("x" * 1000), raw.close())
-        assert client.read_rest() == HEAD + foreign.frame + GOODBYE
+        assert client.read_rest() == HEAD + foreign.frame + CLOSE
 
 
 def test_silent_client_of_a_foreign_websocket_is_cut() -> None:
@@ -147,7 +147,7 @@ def test_nothing_is_written_behind_the_upgrade_of_a_view_that_fails(serve: Any, 
     foreign, log = Failing(how), Lines()
     begun = time.monotonic()
     with raw.RawClient(serve(foreign, log=log).url) as client:
-        assert read_all(client) == HEAD + foreign.frame + GOODBYE
+        assert read_all(client) == HEAD + foreign.frame + CLOSE
         assert time.monotonic() - begun < 5
     wait_until(lambda: all(reader.ready() for reader in foreign.readers))
     wait_until(lambda: log.lines)
@@ -163,7 +163,7 @@ def test_foreign_websocket_does_not_hold_up_a_server_that_stops(serve: Any) -> N
         wait_until(lambda: foreign.readers)
         server.stop()
         assert [line.count(" 101 ") for line in log.lines] == [1]
-        assert client.read_rest() == HEAD + foreign.frame + GOODBYE
+        assert client.read_rest() == HEAD + foreign.frame + CLOSE
     wait_until(lambda: all(reader.ready() for reader in foreign.readers))
 
 

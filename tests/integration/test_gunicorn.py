@@ -13,14 +13,6 @@ from tests.integration import raw
 from tests.integration.gunicorns import APP, GEVENT, LEGACY, PYWSGI, RELAYING
 from tests.integration.programs import ROOT, SECONDS
 
-
-@pytest.fixture
-def gunicorn(tmp_path, run_gunicorn):
-    """Run gunicorn with the arguments given."""
-    (tmp_path / "site_app.py").write_text(APP)
-    return lambda *arguments: run_gunicorn(*arguments, "site_app:app")
-
-
 # -- relaying ------------------------------------------------------------------
 
 
@@ -33,7 +25,7 @@ def gunicorn(tmp_path, run_gunicorn):
     ],
 )
 def test_worker_relays_both_ways_and_drains(gunicorn, arguments):
-    """§10.3, §9: from the first echo to the goodbye, with a request and its log beside."""
+    """§10.3, §9: from the first echo to the close, with a request and its log beside."""
     served = gunicorn(*arguments)
     with served.connect_ws() as ws, served.open_stream() as stream:
         ws.send("hello")

@@ -1,6 +1,7 @@
 """Request bodies of relays under gunicorn: its framing, our counting and patience (§8, §10.3)."""
 
 import contextlib
+import functools
 
 import gevent
 import pytest
@@ -32,8 +33,7 @@ def served(request, tmp_path, run_gunicorn):
     return run_gunicorn(*request.param, "site_app:app")
 
 
-def post(*lines):
-    return b"\r\n".join((b"POST /events HTTP/1.1", b"Host: a", *lines, b"", b""))
+post = functools.partial(raw.post, "/events")
 
 
 def test_bodies_on_their_way_take_no_room(served):

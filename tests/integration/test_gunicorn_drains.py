@@ -12,15 +12,8 @@ from greenrelay.gunicorn import worker_exit
 from greenrelay.serving.gunicorn import drains
 from greenrelay.testing import wait_until
 from tests.integration import raw
-from tests.integration.gunicorns import APP, GEVENT, PYWSGI
+from tests.integration.gunicorns import GEVENT, PYWSGI
 from tests.integration.programs import SECONDS
-
-
-@pytest.fixture
-def gunicorn(tmp_path, run_gunicorn):
-    """Run gunicorn with the arguments given."""
-    (tmp_path / "site_app.py").write_text(APP)
-    return lambda *arguments: run_gunicorn(*arguments, "site_app:app")
 
 
 @pytest.mark.parametrize("arguments", [GEVENT, PYWSGI], ids=["gevent", "pywsgi"])
@@ -40,7 +33,7 @@ def test_drain_does_not_wait_for_a_request_under_way(gunicorn, arguments):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
-def test_quick_end_says_goodbye_as_well(gunicorn, number):
+def test_quick_end_closes_connections_as_well(gunicorn, number):
     """§9"""
     served = gunicorn(*GEVENT)
     with served.connect_ws() as ws:
@@ -69,7 +62,7 @@ def test_tls_relays_and_drains(gunicorn, tmp_path):
 def test_worker_is_not_taken_for_hung_while_it_drains(gunicorn):
     """§9: it tells gunicorn nothing then, and would be aborted after its time-out."""
     served = gunicorn(*GEVENT, "--max-requests", "2", "--timeout", "3", "--preload")
-    with raw.RawClient(served.url) as client:  # never answers the goodbye
+    with raw.RawClient(served.url) as client:  # never answers the close
         client.upgrade()
         served.get()
         wait_until(lambda: served.text.count("Booting worker") == 2, SECONDS)
@@ -78,7 +71,7 @@ def test_worker_is_not_taken_for_hung_while_it_drains(gunicorn):
 
 
 def test_worker_that_has_served_enough_drains(gunicorn):
-    """§9: recycling ends connections with a goodbye, and another worker follows."""
+    """§9: recycling closes connections in good order, and another worker follows."""
     served = gunicorn(*GEVENT, "--max-requests", "3")
     with served.connect_ws() as ws:
         first = served.get().body
@@ -89,7 +82,7 @@ def test_worker_that_has_served_enough_drains(gunicorn):
     assert first.split()[0] != second.split()[0]
 
 
-def test_connection_that_ignores_the_goodbye_does_not_hold_the_worker(gunicorn):
+def test_connection_that_ignores_the_close_does_not_hold_the_worker(gunicorn):
     """§9: not longer than the drain time, which ends before the graceful time-out."""
     served = gunicorn(*GEVENT, "--graceful-timeout", "3")
     with raw.RawClient(served.url) as client:

@@ -44,10 +44,8 @@ WORKERS = pytest.mark.parametrize("arguments", [GEVENT, PYWSGI], ids=["gevent", 
 
 
 @pytest.fixture
-def gunicorn(tmp_path, run_gunicorn):
-    """Run gunicorn with the arguments given."""
-    (tmp_path / "site_app.py").write_text(APP + MORE)
-    return lambda *arguments: run_gunicorn(*arguments, "site_app:app")
+def gunicorn_app():
+    return APP + MORE
 
 
 # -- a new worker --------------------------------------------------------------

@@ -81,9 +81,9 @@ BREACHES = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "breach", "goodbye", "count"), BREACHES)
+@pytest.mark.parametrize(("fields", "breach", "close", "count"), BREACHES)
 def test_breach_has_its_code_its_counter_and_its_line(
-    node, relay_server, caplog, fields, breach, goodbye, count
+    node, relay_server, caplog, fields, breach, close, count
 ):
     """§8"""
     target = Recorder()
@@ -91,7 +91,7 @@ def test_breach_has_its_code_its_counter_and_its_line(
     with raw.RawClient(server.url, receive_buffer=4096) as client:
         client.upgrade()
         breach(node, client)
-        assert client.read_close() == goodbye
+        assert client.read_close() == close
         client.send(raw.close())
         target.wait_for("ws.leave")
     assert node.counts == {count: 1}

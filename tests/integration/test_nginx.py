@@ -15,7 +15,6 @@ from flask import Flask, request
 from greenrelay import GreenRelay, event_stream, process
 from greenrelay.testing import EventStreamClient, UpgradeRefused, WebSocketClient, wait_until
 from tests.integration import raw
-from tests.integration.apps import Recorder
 
 CONFIGURATION = Path(__file__).parents[2] / "docs/nginx.conf"
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
@@ -46,11 +45,6 @@ def free_port():
     with gevent.socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-@pytest.fixture
-def target():
-    return Recorder()
 
 
 @pytest.fixture

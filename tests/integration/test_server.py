@@ -264,7 +264,7 @@ def test_draining_terminates_what_is_left_at_the_deadline(node):
     wait_until(lambda: not leaks(node))
 
 
-def test_client_that_ignores_the_goodbye_is_cut_off_at_the_deadline(node, relay_server, target):
+def test_client_that_ignores_the_close_is_cut_off_at_the_deadline(node, relay_server, target):
     """§9"""
     server = relay_server(relay_app(node, target))
     with raw.RawClient(server.url) as client:

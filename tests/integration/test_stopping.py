@@ -221,7 +221,7 @@ def test_signal_of_a_forked_child_is_its_own(serve, tmp_path):
 # -- reloading -----------------------------------------------------------------
 
 
-def test_reload_says_goodbye(serve, tmp_path):
+def test_reload_closes_connections(serve, tmp_path):
     """§9, §10.2: at each change."""
     served = serve("--reload")
     with served.connect_ws() as ws:
@@ -235,7 +235,7 @@ def test_reload_says_goodbye(serve, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signal_to_a_reloading_server_says_goodbye(serve, number):
+def test_signal_to_a_reloading_server_closes_connections(serve, number):
     """§9"""
     served = serve("--reload")
     with served.connect_ws() as ws:
@@ -271,7 +271,7 @@ def has_ended(pid):
         return True
 
 
-def test_reloading_server_whose_parent_is_killed_says_goodbye(serve):
+def test_reloading_server_whose_parent_is_killed_closes_connections(serve):
     """§9: and lets go of the port."""
     served = serve("--reload")
     with served.connect_ws() as ws:

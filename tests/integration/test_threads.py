@@ -11,11 +11,11 @@ from tests.sample_processes import collect
 pytestmark = pytest.mark.usefixtures("no_socket_left")
 
 
-class Hall:
+class OneTargetApp:
     """A server whose connections have one target, and what that has been told."""
 
     def __init__(self, node, server):
-        app, self.messages = Flask("hall"), []
+        app, self.messages = Flask("one_target"), []
         relay = GreenRelay(app, node=node)
         target = node.spawn(collect, (self.messages,))
         app.add_url_rule("/ws", "ws", lambda: relay.websocket(target, heartbeat_interval="300ms"))
@@ -33,8 +33,8 @@ class Hall:
 
 
 @pytest.fixture
-def hall(node, any_server):
-    return Hall(node, any_server)
+def one_target(node, any_server):
+    return OneTargetApp(node, any_server)
 
 
 def from_pool(node, call, *args):
@@ -47,29 +47,29 @@ def from_pool(node, call, *args):
     return gevent.get_hub().threadpool.apply(there)
 
 
-def test_what_a_pool_does_leaves_the_timers_of_the_others_alone(node, hall):
+def test_what_a_pool_does_leaves_the_timers_of_the_others_alone(node, one_target):
     """§2.9: the one timer of all connections stays on the loop of them all."""
-    guests = [hall.enter() for _ in range(5)]
+    guests = [one_target.enter() for _ in range(5)]
     pid, others = guests[0][1], {pid for _, pid in guests[1:]}
     from_pool(node, process.send, pid, "ws.control", {"heartbeat_interval": "50ms"})
-    wait_until(lambda: hall.senders("ws.heartbeat").count(pid) > 5)
-    wait_until(lambda: all(hall.senders("ws.heartbeat").count(other) > 2 for other in others))
+    wait_until(lambda: one_target.senders("ws.heartbeat").count(pid) > 5)
+    wait_until(lambda: all(one_target.senders("ws.heartbeat").count(other) > 2 for other in others))
     for client, _ in guests:
         client.close()
 
 
-def test_close_from_a_pool_is_a_close(node, hall):
+def test_close_from_a_pool_is_a_close(node, one_target):
     """§2.9, §3.5"""
-    client, pid = hall.enter()
+    client, pid = one_target.enter()
     from_pool(node, process.send, pid, "ws.close", "bye")
     closed = client.wait_closed()
     assert (closed.code, closed.reason) == (1000, "bye")
     client.close()
 
 
-def test_message_from_a_pool_that_does_not_fit_arrives(node, hall):
+def test_message_from_a_pool_that_does_not_fit_arrives(node, one_target):
     """§2.9: what waits for room is written by the loop of its connection."""
-    client, pid = hall.enter()
+    client, pid = one_target.enter()
     text = "x" * 30_000_000
     from_pool(node, process.send, pid, "ws.send", {"type": "text", "data": text})
     assert client.receive() == text

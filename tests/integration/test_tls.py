@@ -158,9 +158,7 @@ def test_ordinary_requests_are_kept_alive(node, relay_server, tls, trust):
         pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="refused"),
     ],
 )
-def test_ordinary_connection_ends_with_a_goodbye_of_tls(
-    node, relay_server, tls, trust, request_head
-):
+def test_ordinary_connection_ends_with_close_notify(node, relay_server, tls, trust, request_head):
     """§3.6: an end without one may be an attacker's."""
     server = relay_server(relay_app(node, echo), **tls)
     with raw.RawClient(server.url, ssl_context=trust) as client:
@@ -170,7 +168,7 @@ def test_ordinary_connection_ends_with_a_goodbye_of_tls(
         assert client.file.read() == b""
 
 
-def test_stopping_server_says_goodbye(node, any_server, tls, trust, target):
+def test_stopping_server_closes_tls_connections(node, any_server, tls, trust, target):
     """§9"""
     server = any_server(relay_app(node, target), **tls)
     with server.connect_ws("/ws", ssl_context=trust) as ws:

@@ -1,4 +1,4 @@
-"""A transport on a real TLS connection: records, drops, and the goodbye (§8, §3.6)."""
+"""A transport on a real TLS connection: records, drops, and close_notify (§8, §3.6)."""
 
 import time
 
@@ -185,7 +185,7 @@ def test_peer_is_told_the_end(pair, end):
     assert pair.peer.unwrap() is pair.peer
 
 
-def test_end_without_room_for_a_goodbye_blocks_nobody(pair):
+def test_end_without_room_for_close_notify_blocks_nobody(pair):
     """§3.6"""
     write_until_full(pair.transport)
     begun = time.monotonic()
@@ -194,7 +194,7 @@ def test_end_without_room_for_a_goodbye_blocks_nobody(pair):
     assert pair.transport.receiver is None
 
 
-def test_goodbye_waits_until_there_is_room(pair):
+def test_close_notify_waits_until_there_is_room(pair):
     """§3.6"""
     fill(pair.sock._sock)
     pair.transport.shutdown_write()
@@ -214,7 +214,7 @@ def test_peer_may_go_on_sending_behind_our_end(pair):
     wait_until(lambda: pair.receiver.events == ["flushed", "eof"])
 
 
-def test_peer_that_ends_with_a_goodbye_may_still_be_sent_to(pair):
+def test_peer_that_ends_with_close_notify_may_still_be_sent_to(pair):
     """§3.6"""
     wait_until(lambda: pair.read() == HEAD)
     with pytest.raises(gevent.ssl.SSLWantReadError):
@@ -224,7 +224,7 @@ def test_peer_that_ends_with_a_goodbye_may_still_be_sent_to(pair):
     wait_until(lambda: pair.read() == HEAD + b"last words")
 
 
-def test_peer_that_ends_without_a_goodbye_has_ended(pair):
+def test_peer_that_ends_without_close_notify_has_ended(pair):
     pair.peer.close()
     wait_until(lambda: pair.receiver.events == ["flushed", "eof"])
     pair.transport.write(b"nobody reads this")

@@ -21,7 +21,7 @@ def receiver(node, messages):
     return node.spawn(collect, (messages,), name="receiver")
 
 
-class Troupe:
+class NotedChildren:
     """Children that note when they start and stop, and end as they are told."""
 
     names = ("one", "two", "three")
@@ -66,8 +66,8 @@ class Troupe:
 
 
 @pytest.fixture
-def troupe(node):
-    return Troupe(node)
+def noted(node):
+    return NotedChildren(node)
 
 
 @pytest.fixture

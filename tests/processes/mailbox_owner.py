@@ -64,7 +64,7 @@ class Turns:
         self.leave()
 
 
-class Rota(Rotation):
+class FakeRotation(Rotation):
     """Makes each woken process wait for its turn, or none, whatever the time."""
 
     def __init__(self, is_late):

@@ -9,7 +9,7 @@ from tests.sample_processes import collect, crash, idle
 
 BOOM = "error: RuntimeError: boom"
 
-# -- the border of death (§2.2, §2.3) ----------------------------------------------------
+# -- what ends a process, and what does not any more (§2.2, §2.3) ---------------------------
 
 
 def when_it_runs(stage, act):

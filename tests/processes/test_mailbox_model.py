@@ -15,7 +15,15 @@ from greenrelay.pid import PID
 from greenrelay.process import on_node
 from greenrelay.processes.node import Node
 from tests.processes.mailbox_model import Closed, Model
-from tests.processes.mailbox_owner import IDLE, WAITING, Client, Interrupt, Owner, Rota, Turns
+from tests.processes.mailbox_owner import (
+    IDLE,
+    WAITING,
+    Client,
+    FakeRotation,
+    Interrupt,
+    Owner,
+    Turns,
+)
 
 SOMEBODY = PID("proc@test/0123456789abcdef")
 
@@ -64,7 +72,7 @@ class Mailboxes(RuleBasedStateMachine):
 
     def start(self, max_messages, max_bytes, has_turns, is_late):
         self.node = Node("model", max_mailbox=max_messages, max_mailbox_bytes=max_bytes)
-        self.node.rotation = Rota(is_late)
+        self.node.rotation = FakeRotation(is_late)
         self.here = on_node(self.node)
         self.here.__enter__()
         self.model = Model(max_messages, max_bytes)

@@ -14,23 +14,23 @@ from tests.sample_processes import idle, sleep
 # -- starting and stopping ---------------------------------------------------------------
 
 
-def test_children_start_in_order(troupe):
+def test_children_start_in_order(noted):
     """§2"""
-    Supervisor(troupe.children()).start()
-    troupe.wait_for("+one +two +three")
+    Supervisor(noted.children()).start()
+    noted.wait_for("+one +two +three")
 
 
-def test_children_stop_in_reverse_order(troupe, observer):
+def test_children_stop_in_reverse_order(noted, observer):
     """§2: each before the next is asked."""
-    pid = troupe.start(Supervisor(troupe.children()))
+    pid = noted.start(Supervisor(noted.children()))
     process.cancel(pid)
     assert observer.reason_of(pid) == "shutdown"
-    troupe.wait_for("-three -two -one")
+    noted.wait_for("-three -two -one")
 
 
-def test_supervisor_that_is_cancelled_before_its_first_step_ends(troupe, observer):
+def test_supervisor_that_is_cancelled_before_its_first_step_ends(noted, observer):
     """§2.5"""
-    pid = Supervisor(troupe.children()).start()
+    pid = Supervisor(noted.children()).start()
     process.cancel(pid)
     assert observer.reason_of(pid) == "shutdown"
 
@@ -57,37 +57,37 @@ def test_child_gets_its_arguments(node):
     assert seen == [((1,), {"b": 2})]
 
 
-def test_supervisor_may_be_called_in_a_process(troupe, observer):
-    pid = process.spawn(Supervisor(troupe.children()), name="top")
-    troupe.wait_for("+one +two +three")
+def test_supervisor_may_be_called_in_a_process(noted, observer):
+    pid = process.spawn(Supervisor(noted.children()), name="top")
+    noted.wait_for("+one +two +three")
     process.cancel("top")
     assert observer.reason_of(pid) == "shutdown"
 
 
-def test_killed_supervisor_takes_its_children_along(troupe, node, observer):
+def test_killed_supervisor_takes_its_children_along(noted, node, observer):
     """§2.4: they are linked with it."""
-    pid = troupe.start(Supervisor(troupe.children()))
-    children = [process.registry.lookup(name) for name in troupe.names]
+    pid = noted.start(Supervisor(noted.children()))
+    children = [process.registry.lookup(name) for name in noted.names]
     observer.watch(*children)
     process.terminate(pid)
     assert [observer.wait_for(child).reason for child in children] == ["killed"] * 3
 
 
-def test_supervisor_ends_with_its_starter(troupe, observer):
+def test_supervisor_ends_with_its_starter(noted, observer):
     """§2.4: with the same reason, after its children."""
     supervisors = []
 
     def starter():
-        supervisors.append(Supervisor(troupe.children()).start(link=True))
+        supervisors.append(Supervisor(noted.children()).start(link=True))
         process.inbox().receive()
         process.exit("bad")
 
     starter_pid = process.spawn(starter)
-    troupe.wait_for("+one +two +three")
+    noted.wait_for("+one +two +three")
     observer.watch(supervisors[0])
     process.send(starter_pid, "go")
     assert observer.wait_for(supervisors[0]).reason == "bad"
-    troupe.wait_for("-three -two -one")
+    noted.wait_for("-three -two -one")
 
 
 def test_child_that_will_not_end_is_terminated(node, observer, caplog):
@@ -114,22 +114,22 @@ def test_child_that_will_not_end_is_terminated(node, observer, caplog):
         ("rest_for_one", "-two -three +two +three"),
     ],
 )
-def test_strategy_says_who_is_started_anew(troupe, strategy, notes):
+def test_strategy_says_who_is_started_anew(noted, strategy, notes):
     """§2"""
-    troupe.start(Supervisor(troupe.children(), strategy=strategy))
-    troupe.tell("two")
-    troupe.wait_for(notes)
+    noted.start(Supervisor(noted.children(), strategy=strategy))
+    noted.tell("two")
+    noted.wait_for(notes)
 
 
 @pytest.mark.parametrize("strategy", ["one_for_one", "one_for_all", "rest_for_one"])
-def test_several_that_fail_at_once_are_all_there_again(troupe, observer, strategy):
+def test_several_that_fail_at_once_are_all_there_again(noted, observer, strategy):
     """Also one that ends while the supervisor stops another."""
-    pid = troupe.start(Supervisor(troupe.children(), strategy=strategy))
+    pid = noted.start(Supervisor(noted.children(), strategy=strategy))
     before = time.monotonic()
-    for name in troupe.names:
+    for name in noted.names:
         process.send(name, "do", lambda: 1 / 0)
-    wait_until(lambda: troupe.notes.count("+one") + troupe.notes.count("+three") >= 2)
-    wait_until(lambda: all(process.registry.lookup(name) for name in troupe.names))
+    wait_until(lambda: noted.notes.count("+one") + noted.notes.count("+three") >= 2)
+    wait_until(lambda: all(process.registry.lookup(name) for name in noted.names))
     assert process.is_alive(pid)
     assert time.monotonic() - before < 2
 
@@ -141,24 +141,24 @@ def stop_slowly():
     gevent.sleep(0.02)
 
 
-def test_child_that_fails_while_another_is_stopped_costs_no_time(troupe):
+def test_child_that_fails_while_another_is_stopped_costs_no_time(noted):
     """two fails by itself just before it would have been stopped."""
-    children = [troupe.child("one"), troupe.child("two"), Child(stop_slowly, name="slow")]
+    children = [noted.child("one"), noted.child("two"), Child(stop_slowly, name="slow")]
     supervisor = Supervisor(children, strategy="one_for_all").start()
     wait_until(lambda: process.is_alive("slow"))
     before = time.monotonic()
-    troupe.tell("one")
-    wait_until(lambda: troupe.notes.count("+two") == 2)
+    noted.tell("one")
+    wait_until(lambda: noted.notes.count("+two") == 2)
     assert time.monotonic() - before < 2
     assert process.is_alive(supervisor)
 
 
-def test_one_for_one_leaves_the_others_alone(troupe):
+def test_one_for_one_leaves_the_others_alone(noted):
     """§2"""
-    troupe.start(Supervisor(troupe.children()))
+    noted.start(Supervisor(noted.children()))
     others = [process.registry.lookup(name) for name in ("one", "three")]
-    troupe.tell("two")
-    troupe.wait_for("-two +two")
+    noted.tell("two")
+    noted.wait_for("-two +two")
     assert [process.registry.lookup(name) for name in ("one", "three")] == others
 
 
@@ -181,28 +181,28 @@ ENDS_WELL = {
         ("temporary", {**FAILS, **ENDS_WELL}, False),
     ],
 )
-def test_restart_says_after_which_ends(troupe, restart, ends, is_restarted):
+def test_restart_says_after_which_ends(noted, restart, ends, is_restarted):
     """§2.8"""
     for end in ends.values():
-        pid = troupe.start(Supervisor([troupe.child("one", restart=restart)]))
-        troupe.tell("one", end)
-        troupe.wait_for("-one +one" if is_restarted else "-one")
+        pid = noted.start(Supervisor([noted.child("one", restart=restart)]))
+        noted.tell("one", end)
+        noted.wait_for("-one +one" if is_restarted else "-one")
         process.cancel(pid)
         wait_until(lambda pid=pid: not process.is_alive(pid))
-        troupe.notes.clear()
+        noted.notes.clear()
 
 
-def test_temporary_child_is_not_started_anew_with_the_others(troupe):
+def test_temporary_child_is_not_started_anew_with_the_others(noted):
     """§2.8: as Erlang's, whoever ended it."""
-    children = [troupe.child("one"), troupe.child("two", restart="temporary")]
-    troupe.start(Supervisor(children, strategy="one_for_all"))
-    troupe.tell("one")
-    troupe.wait_for("-one -two +one")
+    children = [noted.child("one"), noted.child("two", restart="temporary")]
+    noted.start(Supervisor(children, strategy="one_for_all"))
+    noted.tell("one")
+    noted.wait_for("-one -two +one")
 
 
-def test_child_that_is_not_started_anew_is_logged(troupe, caplog):
-    troupe.start(Supervisor([troupe.child("one", restart="temporary")]))
-    troupe.tell("one", process.exit)
+def test_child_that_is_not_started_anew_is_logged(noted, caplog):
+    noted.start(Supervisor([noted.child("one", restart="temporary")]))
+    noted.tell("one", process.exit)
     wait_until(lambda: caplog.messages)
     assert caplog.messages == ["child one ended: normal; it is not restarted"]
     assert caplog.records[0].levelno == logging.INFO

@@ -172,16 +172,16 @@ def test_stranger_that_links_before_the_first_step_is_no_starter(node, observer)
     assert process.is_alive(pids[0])
 
 
-def test_child_whose_friend_crashes_is_started_anew(node, start):
+def test_child_that_is_linked_to_a_crashing_process_is_started_anew(node, start):
     """§2.8, §2.4: links of its children are not its own."""
     _, supervisor = start(Supervisor([Child(idle, name="child")]))
     first = process.registry.lookup("child")
 
-    def friend():
+    def crash_linked():
         process.link(first)
         process.exit("bad")
 
-    process.spawn(friend)
+    process.spawn(crash_linked)
     wait_until(lambda: process.registry.lookup("child") not in (None, first))
     assert process.is_alive(supervisor)
 

@@ -48,8 +48,8 @@ def masked(payload):
     return bytes(byte ^ MASK[index % 4] for index, byte in enumerate(payload))
 
 
-def feed(parser, data):
-    """Yield what `data` completes, in order."""
+def events_of(parser, data):
+    """Yield what the data completes, in order."""
     return (event for event in parser.steps(data) if event is not None)
 
 
@@ -58,7 +58,7 @@ def parse(pieces, limit=LIMIT, inflates=False):
     parser, events = FrameParser(limit, inflates), []
     try:
         for piece in pieces:
-            for event in feed(parser, piece):
+            for event in events_of(parser, piece):
                 events.append(event)
     except ProtocolError as error:
         return events, (error.close_code, error.reason)

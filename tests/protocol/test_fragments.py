@@ -11,8 +11,8 @@ from tests.protocol.client_frames import (
     LIMIT,
     almost_text,
     cut,
+    events_of,
     fault,
-    feed,
     frame,
     header,
     many,
@@ -91,7 +91,7 @@ def peak_bytes(parser, pieces):
 
     def feed_all():
         for piece in pieces:
-            last[:] = feed(parser, piece)
+            last[:] = events_of(parser, piece)
 
     return peak_of(feed_all), last
 

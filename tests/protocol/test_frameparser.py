@@ -27,7 +27,6 @@ from tests.protocol.client_frames import (
     cut,
     deflated,
     fault,
-    feed,
     few,
     frame,
     header,
@@ -255,9 +254,9 @@ def test_a_limit_on_messages_is_none_on_control_frames():
 def test_the_limit_may_change_between_two_reads():
     """§3.6: `ws.control` may carry any field."""
     parser = FrameParser(10)
-    assert list(feed(parser, frame(OP_TEXT, b"x" * 10))) == ["x" * 10]
+    assert list(parser.steps(frame(OP_TEXT, b"x" * 10))) == ["x" * 10]
     parser.max_message_size = 20
-    assert list(feed(parser, frame(OP_TEXT, b"x" * 20))) == ["x" * 20]
+    assert list(parser.steps(frame(OP_TEXT, b"x" * 20))) == ["x" * 20]
 
 
 # -- close frames ----------------------------------------------------------------------------

@@ -4,13 +4,18 @@ import struct
 
 from greenrelay.message import Message
 from greenrelay.protocol.eventstream import EventParser
-from greenrelay.protocol.frames import OP_CLOSE
+from greenrelay.protocol.frames import OP_CLOSE, OP_TEXT, encode_frame
 from tests.integration.raw import frame
 
 
 def send(session, topic, payload=None):
     """Let somebody send a message to a connection."""
     return session.deliver(Message(topic, payload))
+
+
+def text_frame(text):
+    """Return a server's frame of a text."""
+    return encode_frame(OP_TEXT, text.encode())
 
 
 def close_frame(code, reason=b""):

@@ -14,12 +14,6 @@ def clock():
 
 
 @pytest.fixture
-def recorder(node):
-    """Their target."""
-    return RecordingTarget(node)
-
-
-@pytest.fixture
 def watcher(node):
     """Somebody who may monitor them."""
     return RecordingTarget(node)

@@ -92,7 +92,7 @@ def test_bad_payload_for_both_relays_is_one_line(node, caplog):
 
 
 @pytest.mark.parametrize("topic", ["ws.close", "sse.close"])
-def test_goodbye_that_is_none_is_one_line(crowd, caplog, topic):
+def test_close_that_is_none_is_one_line(crowd, caplog, topic):
     """§3.5"""
     process.broadcast([session.pid for session in crowd], topic, Mute())
     wait_until(lambda: len(errors(caplog)) == 1)

@@ -17,12 +17,9 @@ from greenrelay.message import Message
 from greenrelay.pid import PID
 from greenrelay.protocol.frames import OP_BINARY, OP_TEXT, encode_frame
 from greenrelay.relay.dialect import FrameCache, envelope
+from tests.relay.actions import text_frame
 
 TARGET = PID("proc@web1/AAECAwQFBgcICQoL")
-
-
-def text_frame(text):
-    return encode_frame(OP_TEXT, text.encode())
 
 
 def wrap(payload, topic="chat"):

@@ -3,13 +3,9 @@
 import pytest
 
 from greenrelay.message import Message
-from greenrelay.protocol.frames import OP_BINARY, OP_TEXT, deflate_frame, encode_frame
+from greenrelay.protocol.frames import OP_BINARY, deflate_frame, encode_frame
 from greenrelay.relay.dialect import FrameCache
-
-
-def text_frame(text):
-    return encode_frame(OP_TEXT, text.encode())
-
+from tests.relay.actions import text_frame
 
 # -- encoding once ---------------------------------------------------------------------------
 

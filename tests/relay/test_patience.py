@@ -1,4 +1,4 @@
-"""How long a goodbye may take, and what a session does until then (§3.5, §3.6)."""
+"""How long closing may take, and what a session does until then (§3.5, §3.6)."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from greenrelay.testing import fake_event_stream, fake_websocket
 
 
 def seconds_until_it_ends(left_after):
-    """Return how long a goodbye takes of which so many bytes are left after so many seconds."""
+    """Return how long a closing takes of which so many bytes are left after so many seconds."""
     now, patience = 0.0, Patience(0.0, left_after(0))
     while (due := patience.next_check(now, left_after(now))) > now:
         now = due
@@ -40,15 +40,15 @@ def test_our_own_stall_is_not_the_peers():
     assert patience.next_check(61.0, 100) <= 61.0
 
 
-def test_answer_of_the_peer_is_progress_but_no_reprieve_for_ever():
+def test_answer_of_the_peer_is_progress_but_only_up_to_the_deadline():
     patience = Patience(0.0, 0)
     patience.renew(58.0, 0)
     assert patience.next_check(58.0, 0) > 58.0
     assert patience.next_check(60.0, 0) <= 60.0
 
 
-# Every way to say goodbye, and which connections know it.
-GOODBYES = {
+# Every way to close, and which connections know it.
+CLOSINGS = {
     "close": lambda session, recorder: session.deliver(Message(f"{session.pid.host}.close", None)),
     "target": lambda session, recorder: recorder.kill("normal"),
     "crash": lambda session, recorder: recorder.kill("error: X: y"),
@@ -57,14 +57,14 @@ GOODBYES = {
     "fault": lambda session, recorder: session.on_bytes(b"\x00\x00"),
     "client": lambda session, recorder: session.on_bytes(b"\x88\x80\0\0\0\0"),
 }
-WAYS = [(fake_websocket, name) for name in GOODBYES] + [
-    (fake_event_stream, name) for name in GOODBYES if name not in ("fault", "client")
+WAYS = [(fake_websocket, name) for name in CLOSINGS] + [
+    (fake_event_stream, name) for name in CLOSINGS if name not in ("fault", "client")
 ]
 
 
 @pytest.fixture(params=WAYS, ids=lambda way: f"{way[0].__name__[5:]}-{way[1]}")
 def leaving(request, node, recorder, clock):
-    """Return a connection that says goodbye while 1000 bytes are unsent."""
+    """Return a connection that closes while 1000 bytes are unsent."""
     connect, way = request.param
     session = (
         connect(node, recorder.pid, clock, ping_interval="0s")
@@ -72,7 +72,7 @@ def leaving(request, node, recorder, clock):
         else (connect(node, recorder.pid, clock))
     )
     session.transport.unsent = 1000
-    GOODBYES[way](session, recorder)
+    CLOSINGS[way](session, recorder)
     assert session.state in (State.CLOSING, State.LINGERING)
     return session
 

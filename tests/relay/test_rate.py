@@ -75,7 +75,7 @@ def test_pongs_that_we_have_asked_for_do_not_count(watched, clock):
     assert session.transport.frames[-1][1:] == (1008, b"rate limited")
 
 
-def test_goodbye_is_never_one_too_many(watched, watcher):
+def test_close_is_never_one_too_many(watched, watcher):
     """§8, §3.8"""
     session = watched(max_rate=1)
     session.on_bytes(frame(OP_TEXT, b"x") + close_frame(1000))

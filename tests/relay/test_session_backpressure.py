@@ -27,7 +27,7 @@ def test_move_away_from_a_full_target_resumes_reading(node, connect, recorder):
     assert recorder.on_drained_calls == {}
 
 
-def test_goodbye_resumes_reading(connect, recorder):
+def test_close_resumes_reading(connect, recorder):
     """§3.5, §8"""
     session = connect()
     recorder.is_full = True
@@ -57,8 +57,8 @@ def test_slow_client_is_closed(node, connect, watcher):
     session.transport.unsent = 500
     for _ in range(5):
         send(session, "ws.send", MESSAGE)
-    [goodbye] = session.transport.frames  # what waited before it is dropped
-    assert goodbye[1:] == (1013, b"slow consumer")
+    [close] = session.transport.frames  # what waited before it is dropped
+    assert close[1:] == (1013, b"slow consumer")
     assert watcher.exits[0].reason == "slow_consumer"
     assert node.counts["slow_consumer.closed"] == 1
 
@@ -102,7 +102,7 @@ def test_backlog_of_0_has_no_bound(connect):
     assert session.state is State.OPEN
 
 
-def test_goodbye_is_sent_however_slow_the_client_is(connect):
+def test_close_is_sent_however_slow_the_client_is(connect):
     """§3.5"""
     session = connect(max_backlog=100)
     session.transport.unsent = 99

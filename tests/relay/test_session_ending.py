@@ -105,7 +105,7 @@ def test_dead_target_gets_no_leave(connect, recorder):
     assert recorder.topics == ["ws.join"]
 
 
-def test_goodbye_that_nobody_answers_ends_after_five_seconds(node, connect, recorder, clock):
+def test_close_that_nobody_answers_ends_after_five_seconds(node, connect, recorder, clock):
     """§3.5"""
     session = connect()
     send(session, "ws.close", "bye")
@@ -131,7 +131,7 @@ def test_last_bytes_are_flushed_before_the_socket_is_closed(connect, clock):
     assert session.transport.is_closed
 
 
-def test_client_that_does_not_read_its_goodbye_is_cut_off(connect, clock):
+def test_client_that_does_not_read_its_close_is_cut_off(connect, clock):
     session = connect()
     session.transport.unsent = 100
     session.on_bytes(b"\x00\x00")

@@ -122,7 +122,7 @@ def test_ended_stream_is_out_of_every_table(node, open_stream, clock, recorder):
     assert len(clock.wheel) == 0
 
 
-def test_goodbye_waits_for_a_client_that_reads_slowly(open_stream):
+def test_close_waits_for_a_client_that_reads_slowly(open_stream):
     """§5.3"""
     stream = open_stream()
     stream.transport.unsent = 1
@@ -134,7 +134,7 @@ def test_goodbye_waits_for_a_client_that_reads_slowly(open_stream):
     assert events(stream) == [("sse.message", "last"), done("closed by server")]
 
 
-def test_client_that_never_reads_the_goodbye_is_cut_off(open_stream, clock):
+def test_client_that_never_reads_the_close_is_cut_off(open_stream, clock):
     """§5.6"""
     stream = open_stream()
     stream.transport.unsent = 1

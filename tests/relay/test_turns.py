@@ -138,7 +138,7 @@ def test_what_follows_a_breach_in_a_later_turn_is_dropped(node, recorder):
     session.on_bytes(frame(OP_TEXT, b"x") * 1000)
     assert len(recorder.payloads("ws.message")) == 100
     assert session.transport.frames[-1].code == 1008
-    assert session.transport.is_reading  # to the end, so that the goodbye is not lost
+    assert session.transport.is_reading  # to the end, so that the close is not lost
 
 
 # -- the target's mark (§8) ----------------------------------------------------
@@ -191,8 +191,8 @@ def test_marks_and_turns_lose_nothing_and_keep_the_order(texts, mark, data):
     session.kill()
 
 
-def test_goodbye_behind_what_a_full_target_leaves_is_found(node):
-    """§3.5, §8: the messages before it are dropped, as we have said goodbye."""
+def test_close_behind_what_a_full_target_leaves_is_found(node):
+    """§3.5, §8: the messages before it are dropped, as we have closed."""
     sink = Sink(node, mark=3)
     session = fake_websocket(node, sink.pid)
     session.on_bytes(frame(OP_TEXT, b"x") * 50 + frame(OP_CLOSE, b"\x03\xe8"))

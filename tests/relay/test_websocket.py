@@ -78,7 +78,7 @@ def test_flood_of_pings_is_bounded_by_the_backlog(watched):
     assert session.transport.frames[-1].code == 1013
 
 
-def test_messages_behind_our_goodbye_are_dropped(watched, recorder):
+def test_messages_behind_our_close_are_dropped(watched, recorder):
     """§3.3: nothing after the close, and the leave is the last."""
     session = watched()
     send(session, "ws.close", "bye")
@@ -87,7 +87,7 @@ def test_messages_behind_our_goodbye_are_dropped(watched, recorder):
     assert len(session.transport.frames) == 1
 
 
-def test_bad_bytes_behind_our_goodbye_end_it_as_it_was_meant(watched, recorder, watcher):
+def test_bad_bytes_behind_our_close_end_it_as_it_was_meant(watched, recorder, watcher):
     """§3.8"""
     session = watched()
     send(session, "ws.close", {"code": 4001, "reason": "out"})

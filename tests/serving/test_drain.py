@@ -10,12 +10,6 @@ from greenrelay import process
 from greenrelay.relay.connections import Connections
 from greenrelay.serving.drain import BATCH_CONNECTIONS, BATCH_SECONDS, drain
 from greenrelay.testing import FakeClock, fake_event_stream, fake_websocket, leaks, wait_until
-from tests.targets import RecordingTarget
-
-
-@pytest.fixture
-def recorder(node):
-    return RecordingTarget(node)
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ import io
 import gevent.socket
 import pytest
 
+from greenrelay.serving.body import MAX_DISCARD_BYTES, RequestBody
 from greenrelay.serving.bypass import Bypass
 from greenrelay.serving.exchange import Exchange
-from greenrelay.web.body import MAX_DISCARD_BYTES, BodyFault, RequestBody
+from greenrelay.web.taking import BodyFault
 
 
 @pytest.fixture

@@ -9,12 +9,8 @@ import gevent.os
 import pytest
 
 from greenrelay.errors import RefusedError
-from greenrelay.serving.reading import (
-    MAX_HEAD_LINES,
-    MAX_REQUEST_LINE_BYTES,
-    HeadReader,
-    IdleClients,
-)
+from greenrelay.protocol.refusals import MAX_HEAD_LINES, MAX_REQUEST_LINE_BYTES
+from greenrelay.serving.reading import HeadReader, IdleClients
 from greenrelay.testing import wait_until
 from greenrelay.wire import MAX_HEAD_BYTES
 

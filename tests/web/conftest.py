@@ -2,6 +2,7 @@
 
 import gevent.socket
 import pytest
+from flask import Flask
 
 
 class Pair:
@@ -14,6 +15,12 @@ class Pair:
     def close(self):
         for each in (self.file, self.server, self.client):
             each.close()
+
+
+@pytest.fixture
+def app():
+    """An app that is not wrapped yet."""
+    return Flask("shop")
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from werkzeug.test import create_environ
 
 from greenrelay import ClientGone, GreenRelay, ResponseStarted, event_stream, write_event
 from greenrelay.errors import NoEventStream
+from greenrelay.web.servers import SOCKET_KEY
+from greenrelay.web.taking import RequestSocket
 
 STREAM_HEADERS = [
     ("Content-Type", "text/event-stream"),
@@ -279,3 +281,22 @@ def test_list_of_events_needs_no_closing(app):
     """§4.2"""
     server = Server(view(app, lambda: event_stream([("a", 1), ("b", 2)])))
     assert server.get("/").count(b"event:") == 2
+
+
+class LeftClient(RequestSocket):
+    """Whose client has left."""
+
+    def is_client_gone(self):
+        return True
+
+
+def test_stream_looks_at_the_socket_that_was_found_at_the_door(app):
+    """§4.2: whatever has become of the environ since."""
+
+    def export():
+        del request.environ[SOCKET_KEY]
+        return event_stream([("a", 1)])
+
+    environ = {**create_environ("/"), SOCKET_KEY: LeftClient()}
+    body = view(app, export)(environ, lambda status, headers: None)
+    assert b"".join(body) == b""

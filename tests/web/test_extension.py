@@ -9,22 +9,11 @@ from flask import Flask, current_app, g
 
 from greenrelay import ConfigurationError, GreenRelay, Node, RelayMiddleware, process
 from greenrelay.testing import wait_until
-from tests.targets import RecordingTarget
-
-
-@pytest.fixture
-def app():
-    return Flask("shop")
 
 
 @pytest.fixture
 def relay(app, node):
     return GreenRelay(app, node=node)
-
-
-@pytest.fixture
-def recorder(node):
-    return RecordingTarget(node)
 
 
 def header(response, name="X-WS-Relay"):

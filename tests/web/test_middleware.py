@@ -17,7 +17,6 @@ from greenrelay.web.middleware import RelayMiddleware
 from greenrelay.web.quota import Quota
 from greenrelay.web.servers import SOCKET_KEY
 from greenrelay.web.taking import RequestSocket, Taken
-from tests.targets import RecordingTarget
 
 KEY = base64.b64encode(b"0123456789abcdef").decode()
 
@@ -106,11 +105,6 @@ def serve(node):
         entity.kill("killed")
     for server in servers:
         server.close()
-
-
-@pytest.fixture
-def recorder(node):
-    return RecordingTarget(node)
 
 
 class View:

@@ -7,6 +7,7 @@ import pytest
 from greenrelay.errors import RefusedError
 from greenrelay.testing import FakeClock
 from greenrelay.web.mistakes import QUIET_SECONDS, Mistakes
+from greenrelay.web.taking import RequestSocket
 
 GONE = RefusedError("503 Service Unavailable", "gone", detail="it is dead", advice="Look there")
 FOREIGN = RefusedError("403 Forbidden", "foreign", advice="Write this")
@@ -61,3 +62,30 @@ def test_a_path_is_quoted(mistakes, caplog, path):
     """§10.6"""
     mistakes.tell_refusal(path, GONE)
     assert caplog.records[0].getMessage().isprintable()
+
+
+class Takeable(RequestSocket):
+    """A socket of a server on which a view can stop every connection."""
+
+    can_take = True
+
+
+def test_a_server_whose_views_can_block_it_is_told_of_once(mistakes, caplog):
+    """§10.6"""
+    for _ in range(2):
+        mistakes.look_at_server(Takeable())
+    [record] = caplog.records
+    assert record.getMessage().startswith("the standard library is not monkey-patched")
+
+
+def test_a_server_that_relays_nothing_is_not_told_of(mistakes, caplog):
+    """§10.6"""
+    mistakes.look_at_server(RequestSocket())
+    assert not caplog.records
+
+
+def test_a_server_of_a_test_is_not_told_of(mistakes, caplog):
+    """§10.6"""
+    mistakes.note_test()
+    mistakes.look_at_server(Takeable())
+    assert not caplog.records

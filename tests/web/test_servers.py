@@ -6,7 +6,7 @@ import socket
 import pytest
 from gevent.pywsgi import Input, WSGIHandler
 
-from greenrelay.web.body import RequestBody
+from greenrelay.serving.body import RequestBody
 from greenrelay.web.servers import SOCKET_KEY, STATUS_KEY, OwnSocket, find_socket
 from greenrelay.web.taking import Taken
 

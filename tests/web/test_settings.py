@@ -1,15 +1,9 @@
 """What an app may configure (§10.1)."""
 
 import pytest
-from flask import Flask
 
 from greenrelay import ConfigurationError, GreenRelay
 from greenrelay.processes.interpreter import default_node
-
-
-@pytest.fixture
-def app():
-    return Flask("shop")
 
 
 def test_app_without_settings_lives_on_the_interpreters_node(app):

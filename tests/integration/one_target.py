@@ -9,12 +9,12 @@ from greenrelay.testing import wait_until
 from tests.sample_processes import collect
 
 
-class Hall:
+class OneTargetApp:
     """An app whose connections, by WebSocket or event stream, all have one target."""
 
     def __init__(self, node, relay_server):
         self.node = node
-        self.app = Flask("hall")
+        self.app = Flask("one_target")
         self.relay = GreenRelay(self.app, node=node)
         self.messages = []
         self.target = node.spawn(collect, (self.messages,))

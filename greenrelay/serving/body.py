@@ -19,10 +19,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from werkzeug.exceptions import HTTPException
-
 from greenrelay.errors import RefusedError
-from greenrelay.protocol.head import bad_request, check_field_line, parse_chunk_size
+from greenrelay.protocol import refusals
+from greenrelay.protocol.head import check_field_line, parse_chunk_size
+from greenrelay.protocol.refusals import bad_request
+from greenrelay.web.taking import BodyFault
 from greenrelay.wire import MAX_HEAD_BYTES, READ_BYTES
 
 MAX_DISCARD_BYTES = 256 * 1024
@@ -33,21 +34,6 @@ _BARE_SIZE_LINE_BYTES = len(b"0123456789abcdef\r\n")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: on, for no time."""
-
-
-class BodyFault(HTTPException, OSError):
-    """The body is malformed, breaks off, or does not go on.
-
-    To a WSGI app it is an error of the connection; to Flask, if the view lets it through, an
-    ordinary refusal instead of a crash to be logged.
-    """
-
-    def __init__(self, refusal: RefusedError) -> None:
-        HTTPException.__init__(self, refusal.body)
-        self.code = int(refusal.status[:3])
-        self.args = (refusal.body,)
-        self.refusal = refusal
-        """What the request is to be answered with."""
 
 
 class RequestBody:
@@ -211,7 +197,7 @@ class RequestBody:
         try:
             send_all(self._sock, _CONTINUE, self._patience or 0)
         except OSError:
-            raise self._fail(bad_request("the client left before the body")) from None
+            raise self._fail(refusals.BODY_NOT_SENT.error()) from None
 
     def _receive(self, call: Any, size: int) -> bytes:
         """Return what `call` gives; it waits for the client at most once."""
@@ -219,14 +205,13 @@ class RequestBody:
         try:
             data: bytes = call(size)
         except TimeoutError:
-            text = "the request body took too long"
-            raise self._fail(RefusedError("408 Request Timeout", text)) from None
+            raise self._fail(refusals.BODY_TOO_SLOW.error()) from None
         except OSError:
             data = b""
         finally:
             self._sock.settimeout(None)
         if not data:
-            raise self._fail(bad_request("the client left in the middle of the body"))
+            raise self._fail(refusals.BODY_BROKEN_OFF.error())
         return data
 
     def _fail(self, refusal: RefusedError) -> BodyFault:

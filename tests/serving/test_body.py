@@ -7,13 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from greenrelay.web.body import (
-    MAX_DISCARD_BYTES,
-    MAX_FRAMING_BYTES,
-    BodyFault,
-    RequestBody,
-    send_all,
-)
+from greenrelay.serving.body import MAX_DISCARD_BYTES, MAX_FRAMING_BYTES, RequestBody, send_all
+from greenrelay.web.taking import BodyFault
 
 NEXT = b"GET / HTTP/1.1\r\n"
 
