@@ -16,6 +16,7 @@ from greenrelay.message import Exit, LinkDown, Message, Request, check_topic
 from greenrelay.pid import PID
 from greenrelay.processes.entity import PromptEntity
 from greenrelay.processes.node import Node
+from greenrelay.wire import CANCELLED
 
 HOST_CALL = "call"
 
@@ -74,7 +75,7 @@ class Call(PromptEntity):
 
     def cancel(self, sender: PID | None, reason: str | None) -> None:
         """Give up."""
-        self.kill(reason or "cancelled")
+        self.kill(reason or CANCELLED)
 
     def kill(self, reason: str) -> None:
         """Give up."""

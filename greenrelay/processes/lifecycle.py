@@ -87,12 +87,7 @@ class Process:
     )
 
     def __init__(
-        self,
-        node: ProcessNode,
-        pid: PID,
-        call: Call,
-        turn: Turn | None = None,
-        starter: PID | None = None,
+        self, node: ProcessNode, pid: PID, call: Call, turn: Turn | None, starter: PID | None
     ) -> None:
         self.node = node
         self.pid = pid
