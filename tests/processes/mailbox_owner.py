@@ -2,7 +2,7 @@
 
 import time
 
-from gevent.queue import SimpleQueue
+from gevent.queue import Queue
 
 from greenrelay import process
 from greenrelay.message import Message
@@ -79,7 +79,7 @@ class Owner:
     """A process that does what it is told, one order at a time."""
 
     def __init__(self, node, turns):
-        self.orders = SimpleQueue()
+        self.orders = Queue()
         self.state, self.outcome = "new", None
         pid = node.spawn(self.run, turn=turns)
         node.monitor(self, pid)
