@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 from werkzeug.exceptions import MethodNotAllowed, NotFound
-from werkzeug.routing import Rule
+from werkzeug.routing import RequestRedirect, Rule
 from werkzeug.test import EnvironBuilder
 
 from greenrelay.web.routing import accept_upgrades
@@ -76,3 +76,11 @@ def test_a_rule_for_other_methods_is_not_reached(app):
     add_rule(app, "/ws", "post", methods=["POST"])
     with pytest.raises(MethodNotAllowed):
         match(app, "/ws")
+
+
+def test_an_upgrade_without_a_strict_slash_is_redirected_as_a_page_is(app):
+    """Who looks into the log, or into the browser's network panel, sees what is missing."""
+    add_rule(app, "/ws/", "plain")
+    with pytest.raises(RequestRedirect) as redirect:
+        match(app, "/ws")
+    assert redirect.value.new_url.endswith("://localhost/ws/")
