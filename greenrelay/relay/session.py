@@ -23,7 +23,7 @@ from greenrelay.logs import log_soon
 from greenrelay.message import Exit, LinkDown
 from greenrelay.pid import PID
 from greenrelay.processes.node import Node
-from greenrelay.relay.alarms import Alarm, Timetable
+from greenrelay.relay.alarms import Alarm, Timetable, ring_if_due
 from greenrelay.relay.config import RelayConfig, RelayKind, parse_control
 from greenrelay.relay.connections import Connections
 from greenrelay.relay.delivery import CLOSED, CLOSING, LINGERING, OPEN, OPENING, Frames, Recipient
@@ -67,6 +67,7 @@ class Session(Recipient):
     __slots__ = (
         "_farewell",
         "_timetable",
+        "alarm",
         "message_count",
         "opened_at",
         "target",
@@ -92,7 +93,9 @@ class Session(Recipient):
         self.target = Target()
         """Its relation to the process that gets them."""
         self.opened_at = self.last_active
-        self._timetable: Timetable[Any] = Timetable(config, self.opened_at, alarm)
+        self.alarm: Alarm[Any] = alarm
+        """What only its kind has to do at times."""
+        self._timetable = Timetable.begin(config, self.opened_at)
         self._farewell: Farewell | None = None
         """From when on the client has been told the end, or it has ended."""
 
@@ -165,7 +168,7 @@ class Session(Recipient):
         if config.target_pid != before.target_pid:
             self.target.move(self, config)
         self.adopt(config)
-        self._timetable.adapt(before, config, self.wheel.clock())
+        self._timetable = self._timetable.adapted(before, config, self.wheel.clock())
         self.reschedule()
 
     def adopt(self, config: RelayConfig) -> None:
@@ -176,7 +179,7 @@ class Session(Recipient):
 
     def reschedule(self) -> None:
         """Be told when the next thing is due."""
-        self.wake_at(self._timetable.due(self))
+        self.wake_at(min(self.alarm.due(self), self._timetable.due(self)))
 
     def wake_at(self, at: float) -> None:
         """Be told when that time has come, and not before."""
@@ -188,7 +191,8 @@ class Session(Recipient):
             if self._farewell is not None:
                 self._farewell.wait(self, now)
             else:
-                self._timetable.ring(self, now)
+                ring_if_due(self.alarm, self, now)
+                ring_if_due(self._timetable, self, now)
             if self.state is OPEN:
                 self.reschedule()
         except Exception:
