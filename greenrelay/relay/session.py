@@ -38,15 +38,9 @@ from greenrelay.relay.endings import (
     target_ended,
 )
 from greenrelay.relay.farewell import Farewell
-from greenrelay.relay.target import Target
+from greenrelay.relay.target import NOBODY, Target
 from greenrelay.relay.wheel import TimerWheel
-from greenrelay.wire import (
-    CANCELLED,
-    CONNECTION_LOST,
-    KILLED,
-    NOPROC,
-    NORMAL,
-)
+from greenrelay.wire import CANCELLED, CONNECTION_LOST, KILLED, NOPROC, NORMAL
 
 log = logging.getLogger("greenrelay.session")
 
@@ -90,7 +84,7 @@ class Session(Recipient):
         super().__init__(node, wheel, config, frames)
         self.message_count = 0
         """Client messages so far."""
-        self.target = Target()
+        self.target = NOBODY
         """Its relation to the process that gets them."""
         self.opened_at = self.last_active
         self.alarm: Alarm[Any] = alarm
@@ -108,7 +102,7 @@ class Session(Recipient):
         """Enter the node's table and tell the target; the wire comes later, with `begin()`."""
         self.node.add(self)
         pid = self.config.target_pid
-        if not self.target.attach(self, self.node.find(pid)) and pid:
+        if not self.aim(Target.of(self.node.find(pid))) and pid:
             self.close(TARGET_BROKEN.because(NOPROC))  # it died while the body arrived
 
     def begin(self, early: bytes) -> None:
@@ -140,9 +134,15 @@ class Session(Recipient):
         """Return what a new target is told."""
         return {"client_pid": self.pid, "metadata": self.config.copy_metadata()}
 
+    def aim(self, target: Target) -> bool:
+        """Have another target, and attach to it; `False`: it is nobody."""
+        self.target = target
+        return target.attach(self)
+
     def on_exit(self, exit: Exit) -> None:
         """Close behind what the target has sent, if it is the target that has ended."""
-        if self.target.take_exit(exit):
+        if self.target.is_told_of(exit):
+            self.aim(NOBODY)
             self.close(target_ended(exit.reason))
 
     def pause_if_full(self) -> bool:
