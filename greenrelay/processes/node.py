@@ -29,7 +29,7 @@ from greenrelay.processes.mailbox import Mailbox
 from greenrelay.processes.starting import Start, start_on
 from greenrelay.processes.table import Table
 from greenrelay.processes.timers import Timer, Timers
-from greenrelay.processes.topology import Watcher
+from greenrelay.processes.topology import Ref, Watcher
 from greenrelay.processes.turn import Turn
 from greenrelay.wire import (
     HOST_PROCESS,
@@ -230,6 +230,10 @@ class Node:
     def monitor_ahead(self, watcher: Watcher, pid: PID) -> MonitorRef:
         """Have `watcher.on_exit` called when what is about to be entered under `pid` ends."""
         return self.table.monitor_ahead(watcher, pid)
+
+    def monitor_as(self, ref: Ref, watcher: Watcher) -> None:
+        """Do what `monitor()` does for `ref.pid`, under a name that the watcher gives."""
+        self.table.monitor_as(ref, watcher)
 
     def watchers(self, pid: PID) -> list[Watcher]:
         """Return who monitors `pid`, once for each monitor."""

@@ -20,7 +20,7 @@ from greenrelay.processes.entity import Entity
 from greenrelay.processes.groups import Groups
 from greenrelay.processes.registry import Registry
 from greenrelay.processes.timers import Timers
-from greenrelay.processes.topology import Topology, Watcher
+from greenrelay.processes.topology import Ref, Topology, Watcher, told_ref
 from greenrelay.wire import NOPROC, NORMAL
 
 
@@ -83,7 +83,7 @@ class Table:
             return
         at = time.time()
         for ref, watcher in watchers.items():
-            watcher.on_exit(Exit(pid, reason, at, value, error, ref))
+            watcher.on_exit(Exit(pid, reason, at, value, error, told_ref(ref)))
         if reason != NORMAL:
             news = LinkDown(pid, reason, at, error)
             for other in linked:
@@ -127,11 +127,16 @@ class Table:
             ref: of `make_ref()`, for a watcher that must know it first.
         """
         ref = self.make_ref(pid) if ref is None else ref
+        self.monitor_as(ref, watcher)
+        return ref
+
+    def monitor_as(self, ref: Ref, watcher: Watcher) -> None:
+        """Do what `monitor()` does for `ref.pid`, under a name that the watcher gives."""
+        pid = ref.pid
         if pid in self.entities:
             self.topology.monitor(ref, watcher)
         else:
-            watcher.on_exit(Exit(pid, self._absence(pid), time.time(), ref=ref))
-        return ref
+            watcher.on_exit(Exit(pid, self._absence(pid), time.time(), ref=told_ref(ref)))
 
     def monitor_ahead(self, watcher: Watcher, pid: PID) -> MonitorRef:
         """Have `watcher.on_exit` called when what is about to be entered under `pid` ends."""
@@ -139,7 +144,7 @@ class Table:
         self.topology.monitor(ref, watcher)
         return ref
 
-    def unmonitor(self, refs: Iterable[MonitorRef]) -> None:
+    def unmonitor(self, refs: Iterable[Ref]) -> None:
         """Forget monitors."""
         for ref in refs:
             self.topology.unmonitor(ref)
