@@ -126,7 +126,12 @@ def relay_config(
         ConfigurationError: the text names the field and what to write instead.
     """
     kind = kind or WEBSOCKET
-    return RelayConfig(**{**_as_dict(limits), **kind.defaults, **check_fields(values, kind)})
+    return config_of(check_fields(values, kind), limits, kind)
+
+
+def config_of(fields: Mapping[str, Any], limits: Limits, kind: RelayKind) -> RelayConfig:
+    """Return the configuration of fields that have been checked, over those limits."""
+    return RelayConfig(**{**_as_dict(limits), **kind.defaults, **fields})
 
 
 def check_fields(values: Mapping[str, Any], kind: RelayKind) -> dict[str, Any]:

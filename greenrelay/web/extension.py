@@ -17,7 +17,6 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
-import simplejson
 from flask import Flask, Response, current_app, has_app_context, has_request_context, request
 from werkzeug.local import LocalProxy
 
@@ -30,7 +29,8 @@ from greenrelay.processes.node import Node
 from greenrelay.processes.spawning import Parameters, spawn_in
 from greenrelay.protocol.handshake import refusal_body
 from greenrelay.protocol.refusals import BAD_CONFIGURATION
-from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayKind, check_fields
+from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayKind
+from greenrelay.relay.header import write_header
 from greenrelay.web.appcontext import AppTurn
 from greenrelay.web.direct import STREAM_KEY
 from greenrelay.web.middleware import REJECTED_KEY, RelayMiddleware
@@ -224,8 +224,7 @@ def _answer(kind: RelayKind, values: dict[str, Any]) -> Response:
     """Return the response that asks for a relay."""
     _require_wrapped()
     try:
-        check_fields(values, kind)
-        return Response(headers={kind.header: simplejson.dumps(values, allow_nan=False)})
+        return Response(headers={kind.header: write_header(values, kind)})
     except (TypeError, ValueError, RecursionError) as error:
         if has_request_context():
             request.environ[REJECTED_KEY] = values.get("target_pid")
