@@ -17,7 +17,9 @@ METADATA = st.dictionaries(
     st.recursive(
         SCALARS.filter(lambda value: value not in (float("inf"), -float("inf"))),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner),
+        max_leaves=5,
     ),
+    max_size=3,
 )
 
 
