@@ -24,6 +24,7 @@ from greenrelay.serving.handler import RelayHandler
 from greenrelay.serving.legacy import LegacyWebSocket
 from greenrelay.serving.reading import IdleClients
 from greenrelay.web.mistakes import Mistakes
+from greenrelay.web.taking import send_at_once
 from greenrelay.wire import (
     BODY_TIMEOUT_SECONDS,
     CLOSE_SERVICE_RESTART,
@@ -104,6 +105,11 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
     def has_access_log(self) -> bool:
         """Whether anybody reads what is written for each request."""
         return self.log is not self._no_log
+
+    def init_socket(self) -> None:
+        """Begin to listen; the connections inherit what the listener's socket is told."""
+        super().init_socket()
+        send_at_once(self.socket)
 
     def stop(self, timeout: float | None = None) -> None:
         """Close the listener and idle connections; wait for requests under way, then end them."""
