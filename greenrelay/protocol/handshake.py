@@ -24,7 +24,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from greenrelay.errors import ConfigurationError, RefusedError
 from greenrelay.protocol import refusals
@@ -144,19 +144,25 @@ def encode_head(status: str, headers: Headers) -> bytes:
     Raises:
         ConfigurationError: a header of the handler's could break out of its line.
     """
-    lines = [f"HTTP/1.1 {status}".encode("latin-1")]
+    lines = [f"HTTP/1.1 {status}\r\n"]
     for name, value in headers:
-        if _BAD_IN_HEADER.search(name) or _BAD_IN_HEADER.search(value):
-            raise ConfigurationError(f"the header {name!r} has a line break or NUL; remove it")
-        if not _TOKEN.fullmatch(name):
-            raise ConfigurationError(f"{name!r} is no name for a header; write one like 'X-Name'")
-        try:
-            lines.append(f"{name}: {value}".encode("latin-1"))
-        except UnicodeEncodeError:
-            raise ConfigurationError(
-                f"the header {name!r} has characters beyond latin-1; percent-encode them"
-            ) from None
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+        if not _TOKEN.fullmatch(name) or _BAD_IN_HEADER.search(value):
+            _refuse_header(name, value)
+        lines.append(f"{name}: {value}\r\n")
+    lines.append("\r\n")
+    try:
+        return "".join(lines).encode("latin-1")
+    except UnicodeEncodeError:
+        (name, *_) = (name for name, value in headers if max(value, default="") > "\xff")
+        raise ConfigurationError(
+            f"the header {name!r} has characters beyond latin-1; percent-encode them"
+        ) from None
+
+
+def _refuse_header(name: str, value: str) -> NoReturn:
+    if _BAD_IN_HEADER.search(name) or _BAD_IN_HEADER.search(value):
+        raise ConfigurationError(f"the header {name!r} has a line break or NUL; remove it")
+    raise ConfigurationError(f"{name!r} is no name for a header; write one like 'X-Name'")
 
 
 def refusal_headers(refusal: RefusedError) -> Headers:

@@ -16,6 +16,7 @@ from greenrelay.protocol.deflate import negotiate
 from greenrelay.protocol.eventstream import STREAM_HEADERS, encode_event
 from greenrelay.protocol.handshake import (
     SWITCHING,
+    Handshake,
     encode_head,
     end_to_end_headers,
     upgrade_headers,
@@ -136,7 +137,8 @@ class Admission:
         if not opening.socket.can_take:
             raise refusals.NO_SOCKET.error()
         opening.socket.discard_body(self._body_timeout)
-        self._check_room(opening.address, config)  # again: it may have been long in coming
+        if not isinstance(opening.handshake, Handshake):  # behind one there is no body
+            self._check_room(opening.address, config)  # again: it may have been long in coming
 
     def _check_room(self, address: str, config: RelayConfig) -> None:
         if self._node.is_draining:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
 from flask import Flask, Response, current_app, has_app_context, has_request_context, request
+from werkzeug.datastructures import Headers
 from werkzeug.local import LocalProxy
 
 from greenrelay.errors import ClientGone, ConfigurationError
@@ -193,6 +194,14 @@ class GreenRelay:
         return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
 
 
+class RelayResponse(Response):
+    """What asks for a relay: it has no body, and no other headers to be set right."""
+
+    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
+        """Return the headers as they are; one that was made an answer of another kind as ever."""
+        return self.headers if self.status_code == 200 else super().get_wsgi_headers(environ)
+
+
 def _tell_sharing(app: Flask, others: list[Flask]) -> None:
     """Tell of apps on one node that nobody has chosen for all of them."""
     if others:
@@ -224,7 +233,7 @@ def _answer(kind: RelayKind, values: dict[str, Any]) -> Response:
     """Return the response that asks for a relay."""
     _require_wrapped()
     try:
-        return Response(headers={kind.header: write_header(values, kind)})
+        return RelayResponse(headers={kind.header: write_header(values, kind)})
     except (TypeError, ValueError, RecursionError) as error:
         if has_request_context():
             request.environ[REJECTED_KEY] = values.get("target_pid")
