@@ -77,9 +77,10 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         rfile = self.rfile
         self._exchange = Exchange()
         try:
-            with contextlib.suppress(OSError):  # it has left, before or in an answer
-                self._heads = HeadReader(rfile, self.server, has_spoken=bool(peek_now(rfile)))
-                super().handle()
+            self._heads = HeadReader(rfile, self.server, has_spoken=bool(peek_now(rfile)))
+            super().handle()
+        except OSError:
+            pass  # it has left, before or in an answer
         finally:
             rfile.close()  # now, not when the collector comes by: the loop may be gone
             self._let_go()
