@@ -46,9 +46,10 @@ def write_header(values: dict[str, Any], kind: RelayKind) -> str:
     """
     fields = check_fields(values, kind)
     text = simplejson.dumps(values, allow_nan=False)
-    # The target is a PID in the end, however it was written.
-    if not all(name == "target_pid" or _survives(value) for name, value in values.items()):
-        return text
+    for name, value in values.items():
+        # The target is a PID in the end, however it was written.
+        if name != "target_pid" and not _survives(value):
+            return text
     known = KnownHeader(text)
     known.fields, known.kind = fields, kind
     return known

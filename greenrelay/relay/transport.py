@@ -10,7 +10,6 @@ By hand, because gevent's own sockets wait in a greenlet, and a connection has n
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -135,8 +134,10 @@ class Transport(Reader):
         elif self._pending is not None:
             self._open_outbox().end()  # TLS says it in a record, for which there may be no room
         else:
-            with contextlib.suppress(OSError):  # the peer has reset: it knows
+            try:
                 self._sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the peer has reset: it knows
 
     def on_sent(self, left: int) -> None:
         """Take the outbox's news: so many bytes are left, and at 0 it is done with."""

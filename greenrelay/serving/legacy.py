@@ -86,6 +86,11 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
             `WebSocketError` when it has refused instead.
     """
 
+    _parser: FrameParser
+    _events: Iterator[FrameEvent | None]
+    """What is left of the last read, not parsed yet."""
+    _share: int
+
     def __init__(
         self, environ: dict[str, Any], handler: LegacyHandler, upgrade: Callable[[], int]
     ) -> None:
@@ -194,8 +199,7 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
     def _begin(self, max_message_size: int) -> None:
         # Not before the view uses it: every upgrade request has one of these, for nothing mostly.
         self._parser = FrameParser(max_message_size)
-        self._events: Iterator[FrameEvent | None] = iter(())
-        """What is left of the last read, not parsed yet."""
+        self._events = iter(())
         self._rotation = self.handler.rotation
         self._share = FRAMES_PER_TURN
         self._lock = gevent.lock.BoundedSemaphore(1)
