@@ -13,6 +13,7 @@ from typing import Any
 
 import simplejson
 
+from greenrelay.protocol.jsontext import encode_text
 from greenrelay.relay.config import (
     DEFAULT_LIMITS,
     Limits,
@@ -45,12 +46,13 @@ def write_header(values: dict[str, Any], kind: RelayKind) -> str:
         TypeError, ValueError, RecursionError: a value is not JSON.
     """
     fields = check_fields(values, kind)
-    text = simplejson.dumps(values, allow_nan=False)
     for name, value in values.items():
         # The target is a PID in the end, however it was written.
         if name != "target_pid" and not _survives(value):
-            return text
-    known = KnownHeader(text)
+            return simplejson.dumps(values, allow_nan=False)
+    text = encode_text(values)
+    # A header is ASCII; what is not, simplejson escapes if it is asked to.
+    known = KnownHeader(text if text.isascii() else simplejson.dumps(values))
     known.fields, known.kind = fields, kind
     return known
 

@@ -49,6 +49,10 @@ def test_a_header_knows_no_value_that_json_changes(metadata):
     assert repr(read.metadata) == repr(parse_relay_header(str(write(metadata=metadata))).metadata)
 
 
+def test_a_written_header_is_ascii():
+    assert write(metadata={"name": "Zoë \ud800"}).isascii()
+
+
 def test_a_middleware_that_rewrites_the_text_has_the_last_word():
     rewritten = write(max_rate=5).replace("5", "6")
     assert read_header(rewritten, WEBSOCKET).max_rate == 6
