@@ -47,6 +47,19 @@ COMPLAINT_SECONDS = 1.0
 
 # pywsgi's seams are not in its type stubs.
 _WSGIServer: Any = gevent.pywsgi.WSGIServer
+_Group: Any = gevent.pool.Group
+_Pool: Any = gevent.pool.Pool
+
+
+class Greenlets(_Pool):  # type: ignore[misc]  # see above
+    """The clients' greenlets: a pool without a bound, where gevent's asks whether there is room."""
+
+    add = _Group.add
+    _discard = _Group._discard
+
+    def full(self) -> bool:
+        """Return `False`."""
+        return False
 
 
 class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
@@ -83,7 +96,7 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
     ) -> None:
         if certfile is not None:
             kwargs["ssl_context"] = _tls_context(certfile, keyfile)
-        kwargs.setdefault("spawn", gevent.pool.Pool())
+        kwargs.setdefault("spawn", Greenlets())
         super().__init__(listener, application, **kwargs)
         self.head_timeout = head_timeout
         self.keep_alive = keep_alive
