@@ -79,7 +79,8 @@ def start_on(node: SpawnNode, start: Start) -> tuple[PID, bool]:
     node.add(process)
     if name is not None:
         node.registry.register(name, pid)
-    _tie(node, pid, link, monitor)
+    if link is not None or monitor is not None:
+        _tie(node, pid, link, monitor)
     process.start()
     return pid, True
 

@@ -77,7 +77,8 @@ class Table:
         if self.entities.pop(pid, None) is None:
             return
         self.timers.remove(pid)
-        self.release(pid)
+        self.registry.remove(pid)
+        self.groups.remove(pid)
         watchers, linked = self.topology.remove(pid)
         if not (watchers or linked):
             return

@@ -83,7 +83,7 @@ class Topology:
 
     def remove(self, pid: PID) -> tuple[dict[Ref, Watcher], tuple[PID, ...]]:
         """Take `pid` out; return who monitored it, in order, and who was linked to it."""
-        linked = self.linked(pid)
+        linked = tuple(self._links.get(pid, ()))
         for other in linked:
             self.unlink(pid, other)
         return self._watchers.pop(pid, {}), linked

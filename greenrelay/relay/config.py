@@ -74,7 +74,8 @@ class RelayConfig(Limits):
 
     def copy_metadata(self) -> dict[str, Any]:
         """Return the metadata for one message: whoever gets it may change it."""
-        return {name: _copy(value) for name, value in self.metadata.items()}
+        metadata = self.metadata
+        return {name: _copy(value) for name, value in metadata.items()} if metadata else {}
 
 
 class RelayKind(NamedTuple):

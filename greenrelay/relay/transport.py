@@ -11,6 +11,7 @@ By hand, because gevent's own sockets wait in a greenlet, and a connection has n
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -123,9 +124,17 @@ class Transport(Reader):
 
     def shutdown_write(self) -> None:
         """Tell the peer that nothing more will come, when nothing is unsent."""
-        if self.receiver is not None:
-            outbox = self._open_outbox() if self._outbox is None else self._outbox
-            outbox.end()
+        if self.receiver is None:
+            return
+        if self._outbox is not None:
+            self._outbox.end()
+        elif self._sock.pending is not None:
+            self._open_outbox().end()  # TLS says it in a record, for which there may be no room
+        else:
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the peer has reset: it knows
 
     def on_sent(self, left: int) -> None:
         """Take the outbox's news: so many bytes are left, and at 0 it is done with."""

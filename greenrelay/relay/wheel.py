@@ -83,7 +83,8 @@ class TimerWheel:
         tick = int(at / RESOLUTION_SECONDS) + 1
         if entry._tick == tick:
             return
-        self.cancel(entry)
+        if entry._tick:
+            self.cancel(entry)
         slot = self._slots.get(tick) or self._open_slot(tick)
         entry._tick = slot.tick
         slot.entries[entry] = None
@@ -97,6 +98,8 @@ class TimerWheel:
 
     def cancel(self, entry: Entry) -> None:
         """Forget an entry; one that is not scheduled is no error."""
+        if not entry._tick:
+            return
         tick, entry._tick = entry._tick, 0
         slot = self._slots.get(tick)
         if slot is not None:
