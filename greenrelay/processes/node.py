@@ -24,6 +24,7 @@ from greenrelay.processes.channel import Owner
 from greenrelay.processes.entity import Entity
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.forks import at_fork, end_inherited
+from greenrelay.processes.groups import Meta
 from greenrelay.processes.hubthread import HubThread
 from greenrelay.processes.mailbox import Mailbox
 from greenrelay.processes.starting import Start, start_on
@@ -223,9 +224,9 @@ class Node:
         """Give `name` to a living process or connection; see `Table.register()`."""
         self.table.register(name, pid)
 
-    def join(self, group: str, pid: PID) -> None:
+    def join(self, group: str, pid: PID, meta: Meta | None = None) -> None:
         """Make a living process or connection a member of a group; see `Table.join()`."""
-        self.table.join(group, pid)
+        self.table.join(group, pid, meta)
 
     def monitor_ahead(self, watcher: Watcher, pid: PID) -> MonitorRef:
         """Have `watcher.on_exit` called when what is about to be entered under `pid` ends."""

@@ -39,6 +39,8 @@ NEEDS_A_PROCESS = {
     "registry.register(name)": lambda: process.registry.register("name"),
     "group(name).join()": lambda: process.group("name").join(),
     "group(name).leave()": lambda: process.group("name").leave(),
+    "group(name).watch()": lambda: process.group("name").watch(),
+    "group(name).unwatch()": lambda: process.group("name").unwatch(),
 }
 
 

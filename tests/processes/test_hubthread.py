@@ -127,7 +127,8 @@ def test_thread_names_and_groups_by_pid(node, in_thread):
 
     def there():
         process.registry.register("name", pid)
-        process.group("group").join(pid)
+        process.group("group").join(pid, {"name": "Ada"})
+        assert process.group("group").details() == {pid: {"name": "Ada"}}
         assert process.registry.lookup("name") == pid
         assert process.group("group").members() == [pid]
         assert process.group("group").broadcast("all") == 1

@@ -6,6 +6,7 @@ A line that ends in `# error` is a mistake that both must find; they may find no
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from flask import Flask
 from typing_extensions import assert_type
@@ -68,6 +69,22 @@ def choose() -> None:
     if taken is not None:
         assert_type(taken[1], Message | Exit | LinkDown | Cancel)
     process.select(inbox, "events")  # error
+
+
+# -- groups ------------------------------------------------------------------------------------
+
+
+def gather_in_groups(pid: PID) -> None:
+    group = process.group("room")
+    group.join()
+    group.join(pid, {"name": "Ada"})
+    group.join(meta={"name": "Ada", "tabs": [1]})
+    group.watch()
+    assert_type(group.details(), dict[PID, dict[str, Any]])
+    assert_type(group.unwatch(), bool)
+    group.join(pid, "Ada")  # error
+    group.join({"name": "Ada"})  # error
+    group.watch(pid)  # error
 
 
 # -- spawn -------------------------------------------------------------------------------------
