@@ -240,9 +240,11 @@ class Node:
         """Forget the link, if there is one."""
         self.topology.unlink(one, other)
 
-    def start_timer(self, seconds: float, dest: str, fire: Callable[[], None]) -> Timer:
-        """Call `fire` in so many seconds, unless `dest` has ended by then."""
-        return self.table.timers.start(seconds, dest, fire)
+    def start_timer(
+        self, seconds: float, dest: str, fire: Callable[[], None], kind: type[Timer] = Timer
+    ) -> Timer:
+        """Call `fire` in so many seconds, unless `dest` has ended by then; see `Timers.start()`."""
+        return self.table.timers.start(seconds, dest, fire, kind)
 
     def cancel(self, pid: PID, sender: PID | None = None, reason: str | None = None) -> bool:
         """Ask `pid` to end; `False`: nobody is there."""

@@ -156,6 +156,8 @@ def test_thread_sets_and_cancels_timers(node, in_thread):
     taken = []
     pid = process.spawn(collect, taken)
     never = in_thread(process.send_after, 0.05, pid, "never")
+    again = in_thread(process.every, 0.05, "never", None, pid)
+    assert in_thread(again.cancel)
     in_thread(process.send_after, 0.01, pid, "soon")
     assert in_thread(never.cancel) is True
     gevent.sleep(0.1)

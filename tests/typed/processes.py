@@ -43,6 +43,9 @@ def wait() -> Message | None:
     process.send(PID("x"), 3)  # error
     process.send(None, "topic")  # error
     process.send_after(1, "name", "tick").cancel()
+    assert_type(process.every(1.5, "tick").cancel(), bool)
+    process.every(1, "tick", {"a": 1}, dest="name")
+    process.every("tick", 1)  # error
     return process.inbox().receive(1)
 
 
