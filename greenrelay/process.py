@@ -42,6 +42,7 @@ from greenrelay.processes.messaging import (
 from greenrelay.processes.naming import Group, group, registry
 from greenrelay.processes.spawning import cancel, exit, info, is_alive, pid, spawn, terminate
 from greenrelay.processes.supervisor import Supervisor
+from greenrelay.processes.tasks import gather, run
 from greenrelay.processes.timers import Timer
 from greenrelay.processes.timing import every, send_after
 from greenrelay.processes.watching import link, monitor, trap_links, unlink, unmonitor
@@ -72,6 +73,7 @@ __all__ = [
     "events",
     "every",
     "exit",
+    "gather",
     "group",
     "inbox",
     "info",
@@ -82,6 +84,7 @@ __all__ = [
     "on_node",
     "pid",
     "registry",
+    "run",
     "select",
     "send",
     "send_after",

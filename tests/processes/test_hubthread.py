@@ -22,20 +22,6 @@ from tests.sample_processes import collect, echo, idle
 start_new_thread = monkey.get_original("_thread", "start_new_thread")
 
 
-@pytest.fixture
-def in_thread(node):
-    """Call a function in an OS thread of its own, and return or raise what it does."""
-
-    def run(call, *args):
-        def there():
-            with on_node(node):
-                return call(*args)
-
-        return gevent.get_hub().threadpool.apply(there)
-
-    return run
-
-
 def topics(messages):
     return [message.topic for message in messages]
 

@@ -148,6 +148,37 @@ def start_wrongly() -> None:
     process.spawn("rooms:room", name=3)  # error
 
 
+# -- run and gather ----------------------------------------------------------------------------
+
+
+def answer(text: str, *, loud: bool = False) -> bytes:
+    return text.encode()
+
+
+def wait_for_values() -> None:
+    assert_type(process.run(plain), int)
+    assert_type(process.run(answer, "tea"), bytes)
+    assert_type(process.run(answer, "tea", loud=True), bytes)
+    assert_type(process.run(answer, "tea", timeout=1.5), bytes)
+    assert_type(process.run(functools.partial(answer, loud=True), "tea", timeout=None), bytes)
+    process.run("rooms:count", 1, timeout=2)
+    number, text = process.gather(plain, lambda: "text", timeout=3)
+    assert_type(number, int)
+    assert_type(text, str)
+    assert_type(process.gather(*[plain, plain]), list[int])
+    process.gather("rooms:count", plain)
+
+
+def wait_for_values_wrongly() -> None:
+    process.run(plain, 1)  # error
+    process.run(answer, 3)  # error
+    process.run(answer, "tea", timeout="1s")  # error
+    process.run(plain())  # error
+    process.gather(answer)  # error
+    process.gather([plain, plain])  # error
+    process.gather(plain, timeout="1s")  # error
+
+
 def supervise() -> None:
     one, other = process.Child(plain, restart="transient"), process.Child(plain)
     assert_type(process.Supervisor([one, other, plain], strategy="rest_for_one").start(), PID)
