@@ -182,7 +182,8 @@ class Restarts:
         in_a_row = len(self._times)
         if in_a_row <= 1:
             return 0.0
-        return min(MAX_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0 ** (in_a_row - 2))
+        doublings = min(in_a_row - 2, 16)  # far beyond the limit; thousands are no float any more
+        return min(MAX_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0**doublings)
 
 
 def is_number(value: object, least: float = 0.0) -> bool:
