@@ -58,9 +58,9 @@ class Supervisors:
         """Have the child's `ready()` told to its supervisor."""
         self._expected[child] = supervisor
 
-    def take(self, child: PID) -> PID | None:
+    def take(self, child: PID | None) -> PID | None:
         """Expect it no more; return its supervisor, `None` if it was not expected."""
-        return self._expected.pop(child, None)
+        return None if child is None else self._expected.pop(child, None)
 
 
 def ready() -> None:
@@ -153,9 +153,12 @@ class SupervisorRef:
         finally:
             if process is not None:
                 process.raise_if_killed()
-        if answer.error is not None:
+        if answer.error is None:
+            return answer.value
+        try:
             raise answer.error
-        return answer.value
+        finally:
+            del answer  # its error holds this frame
 
 
 def supervisor(dest: str) -> SupervisorRef:

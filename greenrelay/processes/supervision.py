@@ -102,7 +102,8 @@ class Supervision:
     def _start_due(self) -> None:
         now = time.monotonic()
         for running in self._roster.overdue(now):
-            self._on_overdue(running)
+            if not self._has_said_ready(running):
+                self._on_overdue(running)
         for running in self._roster.startable(now):
             self._start(running)
 
@@ -135,6 +136,13 @@ class Supervision:
             return
         self._roster.begin(running, holder, is_ours=False)
         monitor(holder)
+
+    def _has_said_ready(self, running: Running) -> bool:
+        """Tell whether it is ready, if its word still waits in the inbox, too."""
+        if running.ready_by is not None and self._supervisors.take(running.pid) is None:
+            self._roster.note_ready(running)
+            self._accept(running)
+        return running.ready_by is None
 
     def _accept(self, running: Running) -> None:
         """Tell who has asked for a child that it is there."""
@@ -173,9 +181,7 @@ class Supervision:
         raise ProcessExit(NORMAL if event.reason == NOPROC else event.reason)
 
     def _on_exit(self, running: Running, exit: Exit) -> None:
-        if running.ready_by is not None and self._supervisors.take(exit.sender) is None:
-            self._roster.note_ready(running)  # it has said so, and the end has overtaken that
-        if running.ready_by is None:
+        if self._has_said_ready(running):
             self._accept(running)
         self._roster.end(running)
         if running.is_ours:
@@ -187,9 +193,8 @@ class Supervision:
     def _on_overdue(self, running: Running) -> None:
         text = "child %s has not called process.ready() in %g s; terminating it"
         child, pid = running.child, self._roster.end(running)
+        assert pid is not None  # or it would be ready, or not be expected to
         log_now(log, logging.WARNING, text, child, child.ready_within)
-        assert pid is not None  # it was to be ready
-        self._supervisors.take(pid)
         self._stopping.stop(pid, 0)
         if running.request is None:
             self._on_end(running, pid, NOT_READY)

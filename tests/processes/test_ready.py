@@ -45,7 +45,7 @@ def slow(node):
 @pytest.fixture
 def rooms(node):
     rooms = Supervisor()
-    rooms.start()
+    rooms.start(name="rooms")
     return rooms
 
 
@@ -256,7 +256,7 @@ def test_start_child_says_when_the_child_was_not_ready_in_time(rooms, observer):
 
 def test_start_child_hears_of_the_end_of_its_supervisor(node, rooms):
     """§2.12"""
-    gevent.spawn_later(0.02, node.terminate, rooms._ref.dest)
+    gevent.spawn_later(0.02, node.terminate, process.registry.lookup("rooms"))
     with pytest.raises(ProcessDown, match="killed"):
         rooms.start_child(Child(idle, waits_ready=True))
 
@@ -279,7 +279,7 @@ def test_added_children_of_one_for_one_do_not_wait_for_each_other(rooms):
     gevent.spawn(lambda: rooms.start_child(Child(idle, waits_ready=True, ready_within=60)))
     gevent.sleep(0.01)
     assert process.is_alive(rooms.start_child(idle))
-    process.terminate(rooms._ref.dest)
+    process.terminate(process.registry.lookup("rooms"))
 
 
 def test_added_child_waits_for_those_that_were_there_from_the_start(slow):
@@ -313,6 +313,39 @@ def test_child_that_was_stopped_leaves_nothing_behind(node, slow):
     wait_until(lambda: len(node) == 0)
     supervisors = node.shared(Supervisors)
     assert (supervisors._pids, supervisors._expected) == (set(), {})
+
+
+def test_nothing_is_left_of_a_supervisor_that_was_killed_while_it_waited(node, slow):
+    """§2.12"""
+    pid = Supervisor([slow.child("one")]).start()
+    settle()
+    process.terminate(pid)
+    wait_until(lambda: len(node) == 0)
+    supervisors = node.shared(Supervisors)
+    assert (supervisors._pids, supervisors._expected) == (set(), {})
+
+
+def linger():
+    """End a while after being asked."""
+    idle()
+    gevent.sleep(0.1)
+
+
+def test_child_that_was_ready_in_time_is_not_terminated_by_a_busy_supervisor(rooms, caplog):
+    """§2.12: it has said so while another one was being stopped."""
+
+    def warm_up():
+        gevent.sleep(0.03)
+        process.ready()
+        idle()
+
+    lingering = rooms.start_child(linger)
+    gevent.sleep(0)
+    added = gevent.spawn(rooms.start_child, Child(warm_up, waits_ready=True, ready_within=0.06))
+    gevent.sleep(0.01)
+    assert rooms.stop_child(lingering)
+    assert process.is_alive(added.get(timeout=5))
+    assert caplog.messages == []
 
 
 # -- bad use -------------------------------------------------------------------------------
