@@ -10,12 +10,12 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, get_args
 
 from greenrelay.message import Request
 from greenrelay.pid import PID
-from greenrelay.processes.functions import name_of, resolve_target
+from greenrelay.processes.functions import name_of, resolve_target, text_of
 from greenrelay.processes.registry import check_name
 from greenrelay.wire import CANCELLED, NORMAL, SHUTDOWN
 
@@ -96,6 +96,18 @@ class Child:
         if self.restart == "transient":
             return reason not in _ORDERLY_ENDS
         return self.restart == "permanent"
+
+
+def as_fields(child: Child) -> dict[str, Any]:
+    """Return what `Child(**fields)` makes the child of on another node.
+
+    Raises:
+        ValueError: its target can't be named there.
+    """
+    return {
+        **{each.name: getattr(child, each.name) for each in fields(child)},
+        "target": text_of(child.target),
+    }
 
 
 class Parent:

@@ -4,21 +4,22 @@
     ready                               from its child ─► a message
 
 All of it goes through the supervisor's inbox, under topics that nobody else can send, so that it is
-one thing after another there. Who supervises on a node, and who is still to be ready, stands in one
-table, `Supervisors`.
+one thing after another there. Answers are plain values, and so are requests to another node. Who
+supervises on a node, and who is still to be ready, stands in one table, `Supervisors`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import gevent
 
+from greenrelay.errors import CallTimeout, GreenRelayError, NameTaken, ProcessDown
 from greenrelay.message import Message
 from greenrelay.pid import PID
 from greenrelay.processes.calls import ask
-from greenrelay.processes.children import Child, as_child
+from greenrelay.processes.children import Child, as_child, as_fields
 from greenrelay.processes.current import current_node, current_process, require_process
 from greenrelay.processes.node import Node
 
@@ -26,14 +27,36 @@ START_CHILD: Final = "@supervisor.start_child"
 STOP_CHILD: Final = "@supervisor.stop_child"
 CHILDREN: Final = "@supervisor.children"
 READY: Final = "@supervisor.ready"
+REQUESTS: Final = frozenset({START_CHILD, STOP_CHILD, CHILDREN})
+"""What may come from another node."""
+
+# What is raised where it was asked for, from what it is made of.
+_ERRORS: Final[dict[str, Callable[..., Exception]]] = {
+    kind.__name__: kind for kind in (NameTaken, ProcessDown, CallTimeout, ValueError, TypeError)
+}
+
+Answer = list[Any]
+"""What a supervisor replies: `[None, value]`, or the error's name and what it is made of."""
 
 
-class Answer(NamedTuple):
-    """What a supervisor replies."""
+def accept(value: Any) -> Answer:
+    """Answer with a value."""
+    return [None, value]
 
-    value: Any = None
-    error: Exception | None = None
-    """Raised where it was asked."""
+
+def refuse(error: Exception) -> Answer:
+    """Answer with an error."""
+    is_made_of_fields = isinstance(error, (NameTaken, ProcessDown))
+    return [type(error).__name__, list(vars(error).values()) if is_made_of_fields else [str(error)]]
+
+
+def child_of(spec: Any) -> Child:
+    """Return the child that `start_child()` was given: itself, or its fields from another node.
+
+    Raises:
+        ValueError, TypeError: they make none.
+    """
+    return spec if isinstance(spec, Child) else Child(**spec)
 
 
 class Supervisors:
@@ -153,12 +176,10 @@ class SupervisorRef:
         finally:
             if process is not None:
                 process.raise_if_killed()
-        if answer.error is None:
-            return answer.value
-        try:
-            raise answer.error
-        finally:
-            del answer  # its error holds this frame
+        error, value = answer
+        if error is None:
+            return value
+        raise _ERRORS.get(error, GreenRelayError)(*value)
 
 
 def supervisor(dest: str) -> SupervisorRef:
@@ -168,7 +189,11 @@ def supervisor(dest: str) -> SupervisorRef:
 
 def _ask_in_time(node: Node, dest: str, request: tuple[str, Any], sender: PID | None) -> Answer:
     pid, supervisors = node.resolve(dest), node.shared(Supervisors)
-    if pid not in supervisors:
+    topic, payload = request
+    if pid.node != node.name:
+        if isinstance(payload, Child):
+            request = (topic, as_fields(payload))
+    elif pid not in supervisors:
         gevent.sleep(0)  # one that was started just now begins meanwhile
         if pid not in supervisors and node.is_alive(pid):
             raise ValueError(

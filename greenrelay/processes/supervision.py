@@ -30,9 +30,11 @@ from greenrelay.processes.supervised import (
     READY,
     START_CHILD,
     STOP_CHILD,
-    Answer,
     Supervisors,
+    accept,
+    child_of,
     ready,
+    refuse,
 )
 from greenrelay.processes.watching import monitor, trap_links, unmonitor
 from greenrelay.wire import HOST_PROCESS, NOPROC, NORMAL, SHUTDOWN
@@ -102,7 +104,7 @@ class Supervision:
     def _start_due(self) -> None:
         now = time.monotonic()
         for running in self._roster.overdue(now):
-            if not self._has_said_ready(running):
+            if not self._note_if_ready(running):
                 self._on_overdue(running)
         for running in self._roster.startable(now):
             self._start(running)
@@ -137,8 +139,8 @@ class Supervision:
         self._roster.begin(running, holder, is_ours=False)
         monitor(holder)
 
-    def _has_said_ready(self, running: Running) -> bool:
-        """Tell whether it is ready, if its word still waits in the inbox, too."""
+    def _note_if_ready(self, running: Running) -> bool:
+        """Tell whether it is ready; if its word still waits in the inbox, take it for said."""
         if running.ready_by is not None and self._supervisors.take(running.pid) is None:
             self._roster.note_ready(running)
             self._accept(running)
@@ -148,14 +150,14 @@ class Supervision:
         """Tell who has asked for a child that it is there."""
         if running.request is not None:
             running.known_as = running.pid
-            running.request.reply(Answer(running.pid))
+            running.request.reply(accept(running.pid))
             running.request = None
 
     def _drop(self, running: Running, error: Exception) -> None:
         """Have no such child any more; tell who waits for it why it never was."""
         self._roster.remove(running)
         if running.request is not None:
-            running.request.reply(Answer(error=error))
+            running.request.reply(refuse(error))
             running.request = None
 
     # -- what happens --------------------------------------------------------------
@@ -181,8 +183,7 @@ class Supervision:
         raise ProcessExit(NORMAL if event.reason == NOPROC else event.reason)
 
     def _on_exit(self, running: Running, exit: Exit) -> None:
-        if self._has_said_ready(running):
-            self._accept(running)
+        self._note_if_ready(running)
         self._roster.end(running)
         if running.is_ours:
             self._stopping.forget(exit.sender)
@@ -263,11 +264,15 @@ class Supervision:
             )  # fmt: skip
 
     def _on_start_child(self, request: Request) -> None:
-        child: Child = request.payload
+        try:
+            child = child_of(request.payload)
+        except (TypeError, ValueError) as error:
+            request.reply(refuse(error))
+            return
         held = None if child.name is None else self._roster.find(child.name)
         if child.name is not None and held is not None:
             holder = held.pid or held.known_as or self._process.pid
-            request.reply(Answer(error=NameTaken(child.name, holder)))
+            request.reply(refuse(NameTaken(child.name, holder)))
         else:
             self._roster.add(child, request)
 
@@ -276,20 +281,19 @@ class Supervision:
         roster = self._roster
         running = roster.find(dest) or roster.running_as(self._node.registry.lookup(dest))
         if running is None:
-            request.reply(Answer(False))
+            request.reply(accept(False))
             return
         if request.sender == running.pid:
-            request.reply(Answer(True))  # it can't end while it waits for this
+            request.reply(accept(True))  # it can't end while it waits for this
         self._stop([running])
         self._drop(running, ProcessDown(running.known_as or self._process.pid, SHUTDOWN))
-        request.reply(Answer(True))
+        request.reply(accept(True))
 
     def _on_children(self, request: Request) -> None:
         pids = [each.pid for each in self._roster if each.pid is not None and each.is_ours]
-        request.reply(Answer(pids))
+        request.reply(accept(pids))
 
     def _on_ready(self, message: Message) -> None:
         running = self._roster.running_as(message.sender)
         if running is not None:
-            self._roster.note_ready(running)
-            self._accept(running)
+            self._note_if_ready(running)

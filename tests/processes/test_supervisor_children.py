@@ -1,5 +1,6 @@
 """Children that come and go while their supervisor runs (§2.12)."""
 
+import dataclasses
 import functools
 
 import gevent
@@ -9,6 +10,9 @@ from flask import Flask, current_app
 from greenrelay import GreenRelay, process
 from greenrelay.errors import NameNotRegistered, NameTaken, NotAProcess, ProcessDown
 from greenrelay.process import Child, Supervisor
+from greenrelay.processes.calls import ask
+from greenrelay.processes.children import as_fields
+from greenrelay.processes.supervised import CHILDREN, START_CHILD, STOP_CHILD
 from greenrelay.testing import wait_until
 from tests.sample_processes import Stage, idle, sleep
 
@@ -407,4 +411,51 @@ def test_child_that_fails_at_once_was_there(rooms):
     """§2.12: without waits_ready it is there when it is started."""
     pid = rooms.start_child(Child(lambda: 1 / 0, restart="temporary"))
     wait_until(lambda: not process.is_alive(pid))
+    assert rooms.children() == []
+
+
+# -- from another node -------------------------------------------------------------------
+
+
+def test_child_for_another_node_is_plain_values():
+    """§2.12, §7.4: of which the other node makes the same child."""
+    child = Child(idle, ("tea",), {"seats": 3}, name="room", shutdown=None, waits_ready=True)
+    fields = as_fields(child)
+    assert fields["target"] == "tests.sample_processes:idle"
+    assert Child(**fields) == dataclasses.replace(child, target=fields["target"])
+
+
+@pytest.mark.parametrize("target", [lambda: None, Stage(None, lambda run: None).do, Supervisor()])
+def test_child_that_another_node_cannot_find_is_refused(target):
+    with pytest.raises(ValueError, match=r"another node can't find .*; name 'package.module:func"):
+        as_fields(Child(target))
+
+
+def ask_as_another_node(node, topic, payload):
+    """Ask as a message that came over the wire does, and return the answer."""
+    return ask(node, process.registry.lookup("rooms"), (topic, payload), None, 5.0)
+
+
+def test_supervisor_answers_another_node_in_plain_values(node, rooms):
+    """§2.12, §7.4"""
+    error, pid = ask_as_another_node(node, START_CHILD, as_fields(Child(idle, name="room")))
+    assert (error, process.registry.lookup("room")) == (None, pid)
+    assert ask_as_another_node(node, CHILDREN, None) == [None, [pid]]
+    again = ask_as_another_node(node, START_CHILD, as_fields(Child(idle, name="room")))
+    assert again == ["NameTaken", ["room", pid]]
+    assert ask_as_another_node(node, STOP_CHILD, str(pid)) == [None, True]
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"target": "no.such:thing"}, "ValueError"),
+        ({"target": 3}, "TypeError"),
+        ({"nmae": "room"}, "TypeError"),
+        (None, "TypeError"),
+    ],
+)
+def test_what_is_no_child_here_is_told_to_the_other_node(node, rooms, fields, error):
+    """§2.12: and the supervisor lives on."""
+    assert ask_as_another_node(node, START_CHILD, fields)[0] == error
     assert rooms.children() == []
