@@ -1,20 +1,20 @@
 """Who watches a group is told of its members, and then of every change (§2.13)."""
 
-import gevent
 import pytest
 
 from greenrelay import process
 from greenrelay.testing import wait_until
-from tests.sample_processes import idle
+from tests.sample_processes import idle, settle
 
 
 class Reader:
     """A process that watches a group and keeps what it is told."""
 
     def __init__(self, node, *names):
+        self.node = node
         self.told = []
         self.pid = node.spawn(self._run, (names,))
-        gevent.sleep(0)
+        settle(self.node)
 
     def _run(self, names):
         for name in names:
@@ -27,12 +27,12 @@ class Reader:
 
     def do(self, call):
         process.send(self.pid, "do", call)
-        gevent.sleep(0)
+        settle(self.node)
 
     @property
     def news(self):
         """What it was told, in short."""
-        gevent.sleep(0)
+        settle(self.node)
         return [(message.topic, message.payload) for message in self.told]
 
 
@@ -170,7 +170,7 @@ def test_listener_of_a_topic_has_the_changes_for_itself(node, member):
         told.append(joins.receive().payload["pid"])
 
     node.spawn(watch)
-    gevent.sleep(0)
+    settle(node)
     process.group("room").join(member)
     wait_until(lambda: told == [member])
 
@@ -255,7 +255,7 @@ def test_process_that_counts_as_dead_watches_nothing(node):
             outcome.append(len(node.table.groupwatch))
 
     pid = node.spawn(go_on)
-    gevent.sleep(0)
+    settle(node)
     process.terminate(pid)
     wait_until(lambda: outcome)
     assert outcome == [0]

@@ -10,6 +10,7 @@ from greenrelay.errors import CallTimeout, ProcessDown
 from greenrelay.process import Child, Supervisor
 from greenrelay.processes.supervised import Supervisors
 from greenrelay.testing import wait_until
+from tests import sample_processes
 from tests.sample_processes import idle
 
 
@@ -33,8 +34,8 @@ class Slow:
 
 
 def settle():
-    for _ in range(3):
-        gevent.idle()
+    """Wait until nothing happens any more."""
+    sample_processes.settle(process.current_node())
 
 
 @pytest.fixture
@@ -328,20 +329,20 @@ def test_nothing_is_left_of_a_supervisor_that_was_killed_while_it_waited(node, s
 def linger():
     """End a while after being asked."""
     idle()
-    gevent.sleep(0.1)
+    gevent.sleep(0.5)
 
 
 def test_child_that_was_ready_in_time_is_not_terminated_by_a_busy_supervisor(rooms, caplog):
     """§2.12: it has said so while another one was being stopped."""
 
     def warm_up():
-        gevent.sleep(0.03)
+        gevent.sleep(0.05)
         process.ready()
         idle()
 
     lingering = rooms.start_child(linger)
-    gevent.sleep(0)
-    added = gevent.spawn(rooms.start_child, Child(warm_up, waits_ready=True, ready_within=0.06))
+    settle()
+    added = gevent.spawn(rooms.start_child, Child(warm_up, waits_ready=True, ready_within=0.25))
     gevent.sleep(0.01)
     assert rooms.stop_child(lingering)
     assert process.is_alive(added.get(timeout=5))

@@ -14,7 +14,7 @@ from greenrelay.processes.calls import ask
 from greenrelay.processes.children import as_fields
 from greenrelay.processes.supervised import CHILDREN, START_CHILD, STOP_CHILD
 from greenrelay.testing import wait_until
-from tests.sample_processes import Stage, idle, sleep
+from tests.sample_processes import Stage, idle, settle, sleep
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_view_adds_a_child(node):
     relay = GreenRelay(app, node=node)
     rooms, names = Supervisor(), []
     relay.spawn(rooms, app=app)
-    gevent.sleep(0)
+    settle(process.current_node())
     job = Child(lambda: names.append(current_app.name), restart="temporary")
     app.add_url_rule("/", view_func=lambda: rooms.start_child(job))
     assert "@test/" in app.test_client().get("/").text
@@ -148,7 +148,7 @@ def test_supervisor_means_the_process_that_runs_it_now(node):
     first = wait_until(lambda: process.registry.lookup("inner"))
     process.terminate(first)
     wait_until(lambda: process.registry.lookup("inner") not in (None, first))
-    gevent.sleep(0)
+    settle(process.current_node())
     assert process.is_alive(inner.start_child(idle))
 
 
@@ -160,7 +160,7 @@ def test_stopped_child_has_ended_and_stays_so(noted):
     supervisor = Supervisor()
     supervisor.start()
     pid = supervisor.start_child(noted.child("one"))
-    gevent.sleep(0)
+    settle(process.current_node())
     assert supervisor.stop_child(pid) is True
     noted.wait_for("+one -one")
     assert supervisor.children() == []
@@ -183,7 +183,7 @@ def test_child_is_known_by_its_pid_when_it_has_another(noted):
     pid = supervisor.start_child(noted.child("one"))
     for _ in range(2):
         wait_until(lambda: process.registry.lookup("one"))
-        gevent.sleep(0)
+        settle(process.current_node())
         fail(process.registry.lookup("one"))
     wait_until(lambda: process.registry.lookup("one"))
     assert supervisor.stop_child(pid)
@@ -196,7 +196,7 @@ def test_child_is_known_by_the_pid_that_it_has_now(noted):
     supervisor = Supervisor()
     supervisor.start()
     pid = supervisor.start_child(noted.child("one"))
-    gevent.sleep(0)
+    settle(process.current_node())
     fail(pid)
     wait_until(lambda: process.registry.lookup("one"))
     assert supervisor.stop_child(process.registry.lookup("one"))
@@ -209,7 +209,7 @@ def test_child_is_stopped_while_it_waits_to_be_started_anew(noted):
     supervisor.start()
     pid = supervisor.start_child(noted.child("one"))
     for _ in range(2):
-        gevent.sleep(0)
+        settle(process.current_node())
         fail(wait_until(lambda: process.registry.lookup("one")))
     assert supervisor.stop_child(pid)
     noted.wait_for("+one -one +one -one")
@@ -280,7 +280,7 @@ def test_added_child_is_started_anew(noted):
     supervisor = Supervisor()
     supervisor.start()
     pid = supervisor.start_child(noted.child("one"))
-    gevent.sleep(0)
+    settle(process.current_node())
     fail(pid)
     noted.wait_for("+one -one +one")
     assert supervisor.children() == [process.registry.lookup("one")]
@@ -320,7 +320,7 @@ def test_restarts_of_all_children_are_counted_together(noted, observer):
     supervisor = Supervisor([noted.child("one")], max_restarts=1)
     pid = supervisor.start()
     supervisor.start_child(noted.child("two"))
-    gevent.sleep(0)
+    settle(process.current_node())
     observer.watch(pid)
     noted.tell("one")
     wait_until(lambda: process.registry.lookup("one"))
@@ -354,7 +354,7 @@ def test_name_of_a_stranger_is_taken(node, rooms):
         rooms.start_child(Child(idle, name="room"))
     assert caught.value.holder == stranger
     process.terminate(stranger)
-    gevent.idle()
+    settle(node)
     assert process.registry.lookup("room") is None
 
 
@@ -364,7 +364,7 @@ def test_name_of_a_child_that_waits_to_be_started_anew_is_taken(noted):
     supervisor.start()
     supervisor.start_child(noted.child("one"))
     for _ in range(2):
-        gevent.sleep(0)
+        settle(process.current_node())
         fail(wait_until(lambda: process.registry.lookup("one")))
     with pytest.raises(NameTaken):
         supervisor.start_child(Child(idle, name="one"))
