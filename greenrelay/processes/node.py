@@ -24,6 +24,7 @@ from greenrelay.processes.channel import Owner
 from greenrelay.processes.entity import Entity
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.forks import at_fork, end_inherited
+from greenrelay.processes.groups import Meta
 from greenrelay.processes.hubthread import HubThread
 from greenrelay.processes.mailbox import Mailbox
 from greenrelay.processes.starting import Start, start_on
@@ -235,9 +236,9 @@ class Node:
         """Give `name` to a living process or connection; see `Table.register()`."""
         self.table.register(name, pid)
 
-    def join(self, group: str, pid: PID) -> None:
+    def join(self, group: str, pid: PID, meta: Meta | None = None) -> None:
         """Make a living process or connection a member of a group; see `Table.join()`."""
-        self.table.join(group, pid)
+        self.table.join(group, pid, meta)
 
     def monitor_ahead(self, watcher: Watcher, pid: PID) -> MonitorRef:
         """Have `watcher.on_exit` called when what is about to be entered under `pid` ends."""
@@ -255,9 +256,11 @@ class Node:
         """Forget the link, if there is one."""
         self.topology.unlink(one, other)
 
-    def start_timer(self, seconds: float, dest: str, fire: Callable[[], None]) -> Timer:
-        """Call `fire` in so many seconds, unless `dest` has ended by then."""
-        return self.table.timers.start(seconds, dest, fire)
+    def start_timer(
+        self, seconds: float, dest: str, fire: Callable[[], None], kind: type[Timer] = Timer
+    ) -> Timer:
+        """Call `fire` in so many seconds, unless `dest` has ended by then; see `Timers.start()`."""
+        return self.table.timers.start(seconds, dest, fire, kind)
 
     def cancel(self, pid: PID, sender: PID | None = None, reason: str | None = None) -> bool:
         """Ask `pid` to end; `False`: nobody is there."""

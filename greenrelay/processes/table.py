@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from greenrelay.errors import ProcessDown
-from greenrelay.message import Exit, LinkDown, MonitorRef
+from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import PID
 from greenrelay.processes.entity import Entity
-from greenrelay.processes.groups import Groups
+from greenrelay.processes.groups import Groups, Meta
+from greenrelay.processes.groupwatch import GroupWatch
 from greenrelay.processes.registry import Registry
 from greenrelay.processes.timers import Timers
 from greenrelay.processes.topology import Ref, Topology, Watcher, told_ref
@@ -38,6 +39,7 @@ class Table:
         """Return what lives under a PID, `None` if nothing does. The dict's own: one call less."""
         self.registry = Registry()
         self.groups = Groups()
+        self.groupwatch = GroupWatch(self.groups, self._tell)
         self.topology = Topology()
         self.timers = timers
         self._numbers = itertools.count(1)
@@ -62,6 +64,7 @@ class Table:
     def release(self, pid: PID) -> None:
         """Free the names and groups of a process that is as good as dead."""
         self.registry.remove(pid)
+        self.groupwatch.remove(pid)
         self.groups.remove(pid)
 
     def end(
@@ -104,14 +107,28 @@ class Table:
         self._require_alive(pid)
         self.registry.register(name, pid)
 
-    def join(self, group: str, pid: PID) -> None:
-        """Make a living process or connection a member of a group.
+    def join(self, group: str, pid: PID, meta: Meta | None = None) -> None:
+        """Make a living process or connection a member of a group; see `Groups.join()`.
 
         Raises:
             ProcessDown: `pid` is dead.
         """
         self._require_alive(pid)
-        self.groups.join(group, pid)
+        self.groups.join(group, pid, meta)
+
+    def watch_group(self, group: str, pid: PID) -> None:
+        """Tell a living process who is in a group, and who comes and goes; see `GroupWatch`.
+
+        Raises:
+            ProcessDown: `pid` is dead.
+        """
+        self._require_alive(pid)
+        self.groupwatch.watch(group, pid)
+
+    def _tell(self, pid: PID, message: Message) -> None:
+        entity = self.find(pid)
+        if entity is not None:
+            entity.deliver(message)
 
     def _require_alive(self, pid: PID) -> None:
         if pid not in self.entities:
