@@ -14,6 +14,7 @@ from typing import Final
 
 from greenrelay.cluster.backend import Backend, Member
 from greenrelay.cluster.envelope import MAX_ENVELOPE_BYTES, Opener, Sealer
+from greenrelay.cluster.operations import Name
 from greenrelay.pid import PID
 
 ENVELOPE_ROOM_BYTES: Final = 2 * 1024
@@ -51,10 +52,18 @@ class Peer:
         """Its processes with which ours are linked."""
         self.full: set[PID] = set()
         """Its processes whose mailbox is over the mark."""
+        self.names: set[Name] = set()
+        """Names that its processes hold."""
+        self.joins: set[tuple[str, PID]] = set()
+        """Groups, and its processes in them."""
+        self.told: set[object] | None = None
+        """What has come since its last `Sync`; `None`: `Synced` has come, too."""
         self.has_synced = False
         """Whether it has told all there was when it came up."""
         self.missing = 0
         """How many of its envelopes have not come, as of the last one opened."""
+        self.sent = 0
+        """How many operations of ours it has taken."""
         self.undelivered = 0
         """How many operations of ours the backend has not taken, so far."""
         self._backend = backend
@@ -97,7 +106,7 @@ class Peer:
         return size <= self._room
 
     def flush(self) -> None:
-        """Hand everything that has gathered to the backend."""
+        """Hand everything that has gathered to the backend; `sent` and `undelivered` count it."""
         waiting, self._waiting = self._waiting, []
         batch: list[bytes] = []
         size = 0
@@ -112,7 +121,9 @@ class Peer:
             self._publish(batch)
 
     def _publish(self, batch: list[bytes]) -> None:
-        if not self._backend.publish(self.member, self._sealer.seal(batch)) and self.is_up:
+        if self._backend.publish(self.member, self._sealer.seal(batch)):
+            self.sent += len(batch)
+        elif self.is_up:
             self.undelivered += len(batch)
 
     def pending(self) -> int:
