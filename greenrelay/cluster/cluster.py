@@ -83,6 +83,9 @@ class Cluster:
         """Who we are just now."""
         self.peers = Peers()
         """The other members."""
+        self._former: set[Member] = set()
+        """Those that are lost: another start has another incarnation, and what one of these has
+        sent would be taken a second time."""
         self._table = node.table
         self._reports = Reports(node)
         self._slices = Slices()
@@ -187,6 +190,10 @@ class Cluster:
             text = "another node is called %r, too: give each its own --node"
             log_soon(log, logging.ERROR, text, member.node)
             return
+        if member in self._former:
+            text = "node %s can't come back under the incarnation that was lost"
+            log_soon(log, logging.ERROR, text, member.node)
+            return
         former = self.peers.named(member.node)
         if former is not None:
             self.on_lost(former.member)
@@ -218,6 +225,7 @@ class Cluster:
         if peer is None:
             return
         self.peers.remove(peer)
+        self._former.add(member)
         peer.lose()
         self._slices.add(self._work_off(peer))
         log_soon(log, logging.INFO, "node %s is lost", member.node)
