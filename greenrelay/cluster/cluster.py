@@ -284,7 +284,7 @@ class Cluster:
         try:
             value = pack(exit.value, "value")
             peer.check_size(value)
-        except (TypeError, ValueError) as error:
+        except NotPortable as error:
             if not self._has_warned:
                 self._has_warned = True
                 text = "what %s returned does not go to other nodes, which get None: %s"

@@ -15,6 +15,7 @@ from typing import Final
 from greenrelay.cluster.backend import Backend, Member
 from greenrelay.cluster.envelope import FRAME_BYTES, MAX_ENVELOPE_BYTES, Opener, Sealer
 from greenrelay.cluster.operations import Name
+from greenrelay.errors import NotPortable
 from greenrelay.pid import PID
 
 LENGTH_BYTES: Final = 5
@@ -82,7 +83,7 @@ class Peer:
         """Have an operation sent, with what else is in this turn; `False`: it is no member.
 
         Raises:
-            ValueError: it is more than an envelope holds.
+            NotPortable: it is more than an envelope holds.
         """
         if not self.is_up:
             return False
@@ -93,9 +94,9 @@ class Peer:
         return True
 
     def check_size(self, operation: bytes) -> None:
-        """Raise `ValueError` for what no envelope holds."""
+        """Raise `NotPortable` for what no envelope holds."""
         if len(operation) > self._room:
-            raise ValueError(
+            raise NotPortable(
                 f"{len(operation)} bytes are too many for a message to another node, of which one "
                 f"takes {self._room} at most; send it in parts, or set ?max_envelope="
             )
