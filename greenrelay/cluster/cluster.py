@@ -37,7 +37,7 @@ from greenrelay.cluster.slices import Slices
 from greenrelay.cluster.syncing import Syncing
 from greenrelay.cluster.ties import Ties
 from greenrelay.cluster.values import pack, unpack
-from greenrelay.errors import ClusterError, EnvelopeError
+from greenrelay.errors import ClusterError, EnvelopeError, NotPortable
 from greenrelay.logs import log_soon
 from greenrelay.message import Exit
 from greenrelay.pid import PID
@@ -78,6 +78,7 @@ class Cluster:
         self.node = node
         self._random = random
         self._backend = backend
+        self._max_bytes = max_bytes
         self._make_peer = partial(Peer, secret=secret, max_bytes=max_bytes)
         self.me = self._make_member()
         """Who we are just now."""
@@ -313,5 +314,7 @@ class Cluster:
         return None if peer is None else RemoteEntity(PID.parse(pid), peer, self)
 
     def check_portable(self, value: Any, what: str) -> None:
-        """Raise `NotPortable` for what can't go to another node."""
-        pack(value, what)
+        """Raise `NotPortable` for what can't go to another node, or is too large for it."""
+        size = len(pack(value, what))
+        if size > self._max_bytes // 2:
+            raise NotPortable(f"{what} of {size} bytes is too large for other nodes")
