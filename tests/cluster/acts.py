@@ -173,3 +173,10 @@ def exit_of(pid):
     """Return the reason with which a process is found to have ended."""
     process.monitor(pid)
     return process.events().receive(timeout=5).reason
+
+
+def answer_clients():
+    """Answer what clients send."""
+    for message in process.inbox():
+        if message.topic == "ws.message":
+            process.send(message.sender, "ws.send", f"{message.payload} back")

@@ -122,7 +122,7 @@ def test_names_from_before_the_cluster_are_known_in_it(cluster):
     node = Node("late")
     place = Place(node)
     pid = place.spawn("idle", name="older")
-    place.cluster, place.backend = None, MemoryBackend("test")
+    place.cluster, place.backend = None, MemoryBackend(cluster.name)
     place.cluster = Cluster(node, place.backend)
     place.cluster.start()
     cluster.all.append(place)
