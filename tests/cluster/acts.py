@@ -21,7 +21,7 @@ def report(to):
 
 
 def echo():
-    """Reply to calls, and to messages by `echo`."""
+    """Reply to calls, and end as told."""
     for message in process.inbox():
         if message.topic == "call":
             message.reply(message.payload)
@@ -33,8 +33,7 @@ def echo():
             return message.payload
         elif message.topic == "return object":
             return object()
-        elif message.sender is not None:
-            process.send(message.sender, "echo", message.payload)
+    return None
 
 
 def sleepy(reply_after):
@@ -179,4 +178,5 @@ def answer_clients():
     """Answer what clients send."""
     for message in process.inbox():
         if message.topic == "ws.message":
-            process.send(message.sender, "ws.send", f"{message.payload} back")
+            answer = {"type": "text", "data": f"{message.payload} back"}
+            process.send(message.sender, "ws.send", answer)

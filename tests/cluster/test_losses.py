@@ -269,7 +269,7 @@ def test_what_the_backend_may_have_lost_heals(cluster, lossy, monkeypatch):  # ย
     wait_until(lambda: process.registry.lookup("room") == pid)
 
 
-# -- joining and leaving ----------------------------------------------------------------------------
+# -- joining and leaving ------------------------------------------------------------------
 
 
 def test_a_node_that_leaves_is_lost_at_once(cluster, watcher):  # ยง9
