@@ -37,7 +37,7 @@ from greenrelay.cluster.slices import Slices
 from greenrelay.cluster.syncing import Syncing
 from greenrelay.cluster.ties import Ties
 from greenrelay.cluster.values import pack, unpack
-from greenrelay.errors import ClusterError, EnvelopeError
+from greenrelay.errors import ClusterError, EnvelopeError, NotPortable
 from greenrelay.logs import log_soon
 from greenrelay.message import Exit
 from greenrelay.pid import PID
@@ -78,11 +78,15 @@ class Cluster:
         self.node = node
         self._random = random
         self._backend = backend
+        self._max_bytes = max_bytes
         self._make_peer = partial(Peer, secret=secret, max_bytes=max_bytes)
         self.me = self._make_member()
         """Who we are just now."""
         self.peers = Peers()
         """The other members."""
+        self._former: set[Member] = set()
+        """Those that are lost: another start has another incarnation, and what one of these has
+        sent would be taken a second time."""
         self._table = node.table
         self._reports = Reports(node)
         self._slices = Slices()
@@ -187,6 +191,10 @@ class Cluster:
             text = "another node is called %r, too: give each its own --node"
             log_soon(log, logging.ERROR, text, member.node)
             return
+        if member in self._former:
+            text = "node %s can't come back under the incarnation that was lost"
+            log_soon(log, logging.ERROR, text, member.node)
+            return
         former = self.peers.named(member.node)
         if former is not None:
             self.on_lost(former.member)
@@ -218,6 +226,7 @@ class Cluster:
         if peer is None:
             return
         self.peers.remove(peer)
+        self._former.add(member)
         peer.lose()
         self._slices.add(self._work_off(peer))
         log_soon(log, logging.INFO, "node %s is lost", member.node)
@@ -276,7 +285,7 @@ class Cluster:
         try:
             value = pack(exit.value, "value")
             peer.check_size(value)
-        except (TypeError, ValueError) as error:
+        except NotPortable as error:
             if not self._has_warned:
                 self._has_warned = True
                 text = "what %s returned does not go to other nodes, which get None: %s"
@@ -305,5 +314,7 @@ class Cluster:
         return None if peer is None else RemoteEntity(PID.parse(pid), peer, self)
 
     def check_portable(self, value: Any, what: str) -> None:
-        """Raise `NotPortable` for what can't go to another node."""
-        pack(value, what)
+        """Raise `NotPortable` for what can't go to another node, or is too large for it."""
+        size = len(pack(value, what))
+        if size > self._max_bytes // 2:
+            raise NotPortable(f"{what} of {size} bytes is too large for other nodes")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 from greenrelay.cluster import operations
 from greenrelay.cluster.peer import Peer
 from greenrelay.cluster.peers import Peers
+from greenrelay.cluster.values import pack
+from greenrelay.errors import NotPortable
+from greenrelay.logs import log_soon
 from greenrelay.pid import PID
-from greenrelay.processes.groups import Change, Groups
+from greenrelay.processes.groups import Change, Groups, Meta
+
+log = logging.getLogger("greenrelay.cluster")
 
 
 class Members:
@@ -36,7 +42,7 @@ class Members:
     def _on_change(self, change: Change) -> None:
         if change.pid.node == self._node:
             if change.kind == "join":
-                self._peers.tell(operations.Join(change.group, change.pid, change.meta))
+                self._peers.tell(_join(change.group, change.pid, change.meta))
             else:
                 self._peers.tell(operations.Leave(change.group, change.pid))
 
@@ -45,7 +51,7 @@ class Members:
         for group in list(self._groups):
             for pid, meta in self._groups.details(group).items():
                 if pid.node == self._node and group in self._groups.groups(pid):
-                    yield operations.Join(group, pid, meta)
+                    yield _join(group, pid, meta)
 
     def on_join(self, peer: Peer, news: operations.Join) -> None:
         """Note a member of a group."""
@@ -66,3 +72,14 @@ class Members:
         while peer.joins:
             self._groups.leave(*peer.joins.pop())
             yield
+
+
+def _join(group: str, pid: PID, meta: Meta) -> operations.Join:
+    """Return the news of a member; without metadata that was given before there was a cluster."""
+    try:
+        pack(meta, "meta")
+    except NotPortable as error:
+        text = "%s is in the group %r without metadata for other nodes: %s"
+        log_soon(log, logging.WARNING, text, pid, group, error)
+        meta = {}
+    return operations.Join(group, pid, meta)

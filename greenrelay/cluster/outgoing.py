@@ -41,7 +41,7 @@ class Outgoing:
         """Return what sends a message, to be called in the node's thread; `None`: to no member.
 
         Raises:
-            NotPortable, ValueError: it can't go there.
+            NotPortable: it can't go there.
         """
         peer = self._peers.of(pid)
         if peer is None:
@@ -60,7 +60,7 @@ class Outgoing:
         """Deliver to many, here and elsewhere, or to none; return how many took it.
 
         Raises:
-            NotPortable, ValueError: it can't go there.
+            NotPortable: it can't go there.
         """
         here, there = self._sort(pids)
         payload = pack(message.payload) if there else b""
@@ -91,7 +91,7 @@ class Outgoing:
         """Deliver to the members of a group, or to none; return how many took it.
 
         Raises:
-            NotPortable, ValueError: it can't go there.
+            NotPortable: it can't go there.
         """
         here, there = [], Counter[Peer]()
         for pid in self._table.groups.members(group):

@@ -13,12 +13,13 @@ from collections.abc import Callable
 from typing import Final
 
 from greenrelay.cluster.backend import Backend, Member
-from greenrelay.cluster.envelope import MAX_ENVELOPE_BYTES, Opener, Sealer
+from greenrelay.cluster.envelope import FRAME_BYTES, MAX_ENVELOPE_BYTES, Opener, Sealer
 from greenrelay.cluster.operations import Name
+from greenrelay.errors import NotPortable
 from greenrelay.pid import PID
 
-ENVELOPE_ROOM_BYTES: Final = 2 * 1024
-"""What an envelope holds besides its operations, at most: four names, two numbers, a signature."""
+LENGTH_BYTES: Final = 5
+"""In front of each operation in an envelope."""
 
 
 class Peer:
@@ -61,18 +62,17 @@ class Peer:
         self.has_synced = False
         """Whether it has told all there was when it came up."""
         self.missing = 0
-        """How many of its envelopes have not come, as of the last one opened."""
+        """How many of its envelopes have not come, right before the last one opened."""
         self.sent = 0
         """How many operations of ours it has taken."""
         self.undelivered = 0
         """How many operations of ours the backend has not taken, so far."""
         self._backend = backend
         self._soon = soon
-        self._room = max_bytes - ENVELOPE_ROOM_BYTES
+        self._room = max_bytes - FRAME_BYTES - LENGTH_BYTES
         self._sealer = Sealer(me, member, secret, max_bytes)
-        self._opener = Opener(me, member, secret)
+        self._opener = Opener(me, member, secret, max_bytes)
         self._waiting: list[bytes] = []
-        self._last = 0
 
     def __repr__(self) -> str:
         return f"<Peer {self.member.node} {self.member.incarnation}>"
@@ -83,7 +83,7 @@ class Peer:
         """Have an operation sent, with what else is in this turn; `False`: it is no member.
 
         Raises:
-            ValueError: it is more than an envelope holds.
+            NotPortable: it is more than an envelope holds.
         """
         if not self.is_up:
             return False
@@ -94,11 +94,11 @@ class Peer:
         return True
 
     def check_size(self, operation: bytes) -> None:
-        """Raise `ValueError` for what no envelope holds."""
+        """Raise `NotPortable` for what no envelope holds."""
         if len(operation) > self._room:
-            raise ValueError(
+            raise NotPortable(
                 f"{len(operation)} bytes are too many for a message to another node, of which one "
-                f"has {self._room} at most; send it in parts, or set ?max_envelope= of the cluster"
+                f"takes {self._room} at most; send it in parts, or set ?max_envelope="
             )
 
     def has_room_for(self, size: int) -> bool:
@@ -111,7 +111,7 @@ class Peer:
         batch: list[bytes] = []
         size = 0
         for operation in waiting:
-            cost = len(operation) + 8  # a length in front of each
+            cost = len(operation) + LENGTH_BYTES
             if batch and size + cost > self._room:
                 self._publish(batch)
                 batch, size = [], 0
@@ -143,7 +143,6 @@ class Peer:
         Raises:
             EnvelopeError: it is not to be used.
         """
-        sequence, operations = self._opener.open(data)
-        self.missing = sequence - self._last - 1
-        self._last = sequence
+        _, operations = self._opener.open(data)
+        self.missing = self._opener.missed
         return operations

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from greenrelay.cluster import operations
 from greenrelay.cluster.operations import encode
 from greenrelay.cluster.peer import Peer
+from greenrelay.errors import NotPortable
 from greenrelay.logs import log_soon
 from greenrelay.message import Exit, LinkDown, Message
 from greenrelay.pid import PID
@@ -72,7 +73,7 @@ class RemoteEntity:
         """Send a message there; `False`: it could not be, which is logged if the message is why."""
         try:
             send = self._ways.prepare(self.pid, message)
-        except (TypeError, ValueError) as error:
+        except NotPortable as error:
             text = "%r from %s to %s was not sent: %s"
             log_soon(log, logging.ERROR, text, message.topic, message.sender, self.pid, error)
             return False

@@ -79,9 +79,11 @@ def info(node: Node, pid: PID) -> dict[str, Any] | None:
 
 def is_alive(node: Node, pid: str) -> bool:
     """Tell whether a process or connection lives under `pid`, a PID or a name."""
-    address = node.registry.lookup(pid) or (PID.parse(pid) if "@" in pid else None)
-    if address is None or not _is_elsewhere(node, address):
+    if node.table.elsewhere is None:
         return node.is_alive(pid)
+    address = node.registry.lookup(pid) or PID.parse(pid)
+    if not _is_elsewhere(node, address):
+        return node.is_alive(address)
     try:
         return bool(_ask(node, address, "is_alive"))
     except ProcessDown:

@@ -36,22 +36,21 @@ class Elsewhere(Protocol):
         From any thread.
 
         Raises:
-            NotPortable: the payload can't go to another node.
-            ValueError: it is too large for it.
+            NotPortable: the payload can't go to another node, or is too large for it.
         """
 
     def broadcast(self, pids: Iterable[str], message: Message) -> int:
         """Deliver a message to many, here and elsewhere, or to none; return how many took it.
 
         Raises:
-            NotPortable, ValueError: as `prepare()`.
+            NotPortable: as `prepare()`.
         """
 
     def broadcast_group(self, group: str, message: Message) -> int:
         """Deliver a message to the members of a group, or to none; return how many took it.
 
         Raises:
-            NotPortable, ValueError: as `prepare()`.
+            NotPortable: as `prepare()`.
         """
 
     def check_portable(self, value: Any, what: str) -> None:

@@ -181,9 +181,8 @@ class Node:
         Raises:
             NameNotRegistered: `dest` is a name that nobody holds.
             InvalidPID: `dest` is neither a PID nor a name.
-            ValueError: the topic is empty or reserved, or the payload is too large for another
-                node.
-            NotPortable: the payload can't go to another node.
+            ValueError: the topic is empty or reserved.
+            NotPortable: the payload can't go to another node, or is too large for it.
         """
         if topic.__class__ is not str or not topic or topic[0] == "@":
             check_topic(topic)
@@ -233,7 +232,7 @@ class Node:
         """Hand a message that has been checked to an entity; `False`: nobody is there.
 
         Raises:
-            NotPortable, ValueError: as `send()`.
+            NotPortable: as `send()`.
         """
         entity = self._entities.get(pid)
         return self._send_elsewhere(pid, message) if entity is None else entity.deliver(message)
@@ -297,9 +296,11 @@ class Node:
         """Forget the link, if there is one."""
         self.table.unlink(one, other)
 
-    def start_timer(self, seconds: float, dest: str, fire: Callable[[], None]) -> Timer:
-        """Call `fire` in so many seconds, unless `dest` has ended by then."""
-        return self.table.timers.start(seconds, dest, fire)
+    def start_timer(
+        self, seconds: float, dest: str, fire: Callable[[], None], kind: type[Timer] = Timer
+    ) -> Timer:
+        """Call `fire` in so many seconds, unless `dest` has ended by then; see `Timers.start()`."""
+        return self.table.timers.start(seconds, dest, fire, kind)
 
     def cancel(self, pid: PID, sender: PID | None = None, reason: str | None = None) -> bool:
         """Ask `pid` to end; `False`: nobody is there."""

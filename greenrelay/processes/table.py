@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from greenrelay.errors import ProcessDown
-from greenrelay.message import Exit, LinkDown, MonitorRef
+from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import PID
 from greenrelay.processes.elsewhere import Elsewhere
 from greenrelay.processes.entity import Entity
 from greenrelay.processes.groups import Groups, Meta
+from greenrelay.processes.groupwatch import GroupWatch
 from greenrelay.processes.registry import Registry, Scope
 from greenrelay.processes.timers import Timers
 from greenrelay.processes.topology import Topology, Watcher
@@ -39,6 +40,7 @@ class Table:
         """Return what lives under a PID, `None` if nothing does. The dict's own: one call less."""
         self.registry = Registry()
         self.groups = Groups()
+        self.groupwatch = GroupWatch(self.groups, self._tell)
         self.topology = Topology()
         self.timers = timers
         self.elsewhere: Elsewhere | None = None
@@ -65,6 +67,7 @@ class Table:
     def release(self, pid: PID) -> None:
         """Free the names and groups of a process that is as good as dead."""
         self.registry.remove(pid)
+        self.groupwatch.remove(pid)
         self.groups.remove(pid)
 
     def end(
@@ -119,6 +122,20 @@ class Table:
         if meta and self.elsewhere is not None:
             self.elsewhere.check_portable(meta, "meta")
         self.groups.join(group, pid, meta)
+
+    def watch_group(self, group: str, pid: PID) -> None:
+        """Tell a living process who is in a group, and who comes and goes; see `GroupWatch`.
+
+        Raises:
+            ProcessDown: `pid` is dead.
+        """
+        self.require_alive(pid)
+        self.groupwatch.watch(group, pid)
+
+    def _tell(self, pid: PID, message: Message) -> None:
+        entity = self.find(pid)
+        if entity is not None:
+            entity.deliver(message)
 
     def require_alive(self, pid: PID) -> None:
         """Raise `ProcessDown` for one that is dead."""
