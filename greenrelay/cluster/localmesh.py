@@ -347,6 +347,7 @@ class Mesh:
             self._complaints.tell(logging.WARNING, "closed a connection of %s: %s", who, fault)
         if link.member is None:
             self._entrance.forget(link)
+            self.look_soon()  # it may have left just now
         elif self.links.get(link.member) is link:
             self._guarded(lambda: self._lose(link.incarnation or ""))
 
