@@ -129,9 +129,23 @@ def memory(tmp_path):
     yield lambda: MemoryBackend(name)
 
 
+@contextlib.contextmanager
+def redis(tmp_path):
+    from greenrelay.cluster.redis import open_redis
+    from tests.cluster import redis_servers
+
+    redis_servers.need_redis()
+    server = redis_servers.RedisServer(tmp_path)
+    try:
+        yield lambda: open_redis(f"redis://{server.address}")
+        assert server.cli("keys", "*") in ([], [""]), "a key is left"
+    finally:
+        server.stop()
+
+
 def backend_params():
     """Return the backends that there are, as parameters of a test."""
-    makers = {"local": local, "memory": memory}
+    makers = {"local": local, "memory": memory, "redis": redis}
     return [
         pytest.param(maker, id=name)
         for name, maker in makers.items()
