@@ -203,7 +203,10 @@ class Client:
         peer.check_size(data)
         visitor.await_room(peer, self._timeout)
         with visitor.lock:
-            return visitor.hand_over(peer, data)
+            is_taken = visitor.hand_over(peer, data)
+        if not is_taken and not self._way.is_joined:
+            raise ClusterError(f"the cluster is away: {self._way.problem}")
+        return is_taken
 
     def call(
         self,

@@ -8,7 +8,6 @@ in the log at a bounded rate.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -29,7 +28,6 @@ log = logging.getLogger("greenrelay.cluster")
 HELLO_BYTES: Final = 1024
 """The first frame says who is there; of a stranger no more is kept."""
 _QUIET_SECONDS: Final = 1.0
-_WORD: Final = "greenrelay"
 
 
 class Complaints:
@@ -109,7 +107,7 @@ class Entrance:
             link = self._meet(sock)
             if link is not None:
                 link.incarnation = key
-                link.write(self._hello())
+                link.write(localsockets.hello(self._me))
 
     def _on_connection(self) -> None:
         try:
@@ -132,14 +130,11 @@ class Entrance:
         self._strangers.add(link)
         return link
 
-    def _hello(self) -> bytes:
-        return json.dumps([_WORD, self._me]).encode()
-
     def admit(self, link: Link, incarnation: str) -> None:
         """Take one for a member; it is told who we are, unless it has been."""
         self._strangers.discard(link)
         if link.incarnation is None:
-            link.write(self._hello())
+            link.write(localsockets.hello(self._me))
             link.incarnation = incarnation
 
     def forget(self, link: Link) -> None:
@@ -151,12 +146,3 @@ class Entrance:
         for link in [link for link in self._strangers if is_over(link)]:
             self._strangers.discard(link)
             link.close()
-
-
-def read_hello(data: bytes) -> str:
-    """Return the incarnation that a first frame names, `""` if it is no such frame."""
-    try:
-        word, key = json.loads(data)
-    except (ValueError, TypeError):
-        return ""
-    return key if word == _WORD and isinstance(key, str) else ""

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import _socket
 import logging
-import struct
 from collections import deque
 from typing import Any, Final, Protocol
 
 import gevent
 
 from greenrelay.cluster.backend import Member
+from greenrelay.cluster.localsockets import HEAD
 from greenrelay.logs import log_soon
 
 log = logging.getLogger("greenrelay.cluster")
@@ -33,7 +33,6 @@ _LARGE_BYTES: Final = 64 * 1024
 _SENDS_PER_TURN: Final = 4
 _LAST_READS: Final = 64
 """Of one that has ended: what the kernel holds for it is less than so many."""
-_HEAD: Final = struct.Struct("!I")
 
 
 class Owner(Protocol):
@@ -89,7 +88,7 @@ class Link:
         self._owner = owner
         self._out: deque[Any] = deque()
         self._parts: list[bytes] = []
-        self._have, self._need = 0, _HEAD.size
+        self._have, self._need = 0, HEAD.size
         self._is_flushing = False
         self._loop = gevent.get_hub().loop
         self._writer: Any = None
@@ -109,11 +108,11 @@ class Link:
             return
         size = len(data)
         if size < _LARGE_BYTES:
-            self._out.append(_HEAD.pack(size) + data)
+            self._out.append(HEAD.pack(size) + data)
         else:
-            self._out.append(_HEAD.pack(size))
+            self._out.append(HEAD.pack(size))
             self._out.append(data)
-        self.pending += _HEAD.size + size
+        self.pending += HEAD.size + size
         if not self._is_flushing:
             self._is_flushing = True
             self._loop.run_callback(self._flush)
@@ -200,20 +199,20 @@ class Link:
 
     def _parse(self, data: bytes) -> None:
         on_frame = self._owner.on_frame
-        begin, have, need = 0, len(data), _HEAD.size
-        while have - begin >= _HEAD.size:
-            (size,) = _HEAD.unpack_from(data, begin)
+        begin, have, need = 0, len(data), HEAD.size
+        while have - begin >= HEAD.size:
+            (size,) = HEAD.unpack_from(data, begin)
             if size > self.max_bytes:
                 self._end(f"a frame of {size} bytes, and {self.max_bytes} is the limit")
                 return
-            need = _HEAD.size + size
+            need = HEAD.size + size
             end = begin + need
             if end > have:
                 break
             on_frame(self, data[end - size : end])
             if self._sock is None:
                 return
-            begin, need = end, _HEAD.size
+            begin, need = end, HEAD.size
         self._have, self._need = have - begin, need
         if self._have:
             self._parts.append(data[begin:])

@@ -24,7 +24,7 @@ import gevent.event
 from greenrelay.cluster import localsockets
 from greenrelay.cluster.backend import Member, Receiver
 from greenrelay.cluster.localdirectory import Directory
-from greenrelay.cluster.localentrance import Complaints, Entrance, read_hello
+from greenrelay.cluster.localentrance import Complaints, Entrance
 from greenrelay.cluster.locallink import Link
 from greenrelay.cluster.locallog import Log
 from greenrelay.errors import ClusterError
@@ -326,7 +326,7 @@ class Mesh:
         self._look()  # it has joined before it connected
         if not link.is_open:
             return
-        key = read_hello(data)
+        key = localsockets.read_hello(data)
         entry = self._log.ledger.members.get(key)
         if entry is None or key not in self._awaited or link.incarnation not in (None, key):
             link.close()
@@ -347,6 +347,7 @@ class Mesh:
             self._complaints.tell(logging.WARNING, "closed a connection of %s: %s", who, fault)
         if link.member is None:
             self._entrance.forget(link)
+            self.look_soon()  # it may have left just now
         elif self.links.get(link.member) is link:
             self._guarded(lambda: self._lose(link.incarnation or ""))
 

@@ -6,16 +6,15 @@ A frame is its length in four bytes, and so many bytes.
 from __future__ import annotations
 
 import _socket
-import struct
 import threading
 from typing import Final
 
 from greenrelay.cluster.backend import Member
+from greenrelay.cluster.localsockets import HEAD
 
 MAX_PENDING_BYTES: Final = 16 * 1024 * 1024
 """Not taken by the kernel yet: more than that is not taken from the sender."""
 _READ_BYTES: Final = 256 * 1024
-_HEAD: Final = struct.Struct("!I")
 
 
 class Pipe:
@@ -34,7 +33,7 @@ class Pipe:
 
     def write(self, data: bytes) -> bool:
         """Send a frame, or as much of it as goes; return whether it was taken."""
-        frame = _HEAD.pack(len(data)) + data
+        frame = HEAD.pack(len(data)) + data
         with self._lock:
             if not self._is_open or self.pending + len(frame) > MAX_PENDING_BYTES:
                 return False
@@ -73,14 +72,14 @@ class Pipe:
             data = b""
         self._have += data
         frames: list[bytes] = []
-        while len(self._have) >= _HEAD.size:
-            (size,) = _HEAD.unpack_from(self._have)
+        while len(self._have) >= HEAD.size:
+            (size,) = HEAD.unpack_from(self._have)
             if size > max_bytes:
                 return frames, False
-            end = _HEAD.size + size
+            end = HEAD.size + size
             if len(self._have) < end:
                 break
-            frames.append(bytes(self._have[_HEAD.size : end]))
+            frames.append(bytes(self._have[HEAD.size : end]))
             del self._have[:end]
         return frames, bool(data)
 

@@ -1,4 +1,4 @@
-"""Unix sockets in a private directory: whom they are of, and paths of any length.
+"""Unix sockets in a private directory: whom they are of, and how what goes over them begins.
 
 A socket's path may have 107 bytes, and a temporary directory has more now and then. So where there
 is a `/proc`, it is reached by the descriptor of its directory. That also finds the directory which
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _socket  # the plain class, whatever has been monkey-patched
 import contextlib
+import json
 import os
 import socket
 import struct
@@ -23,6 +24,10 @@ _PROC: Final = "/proc/self/fd"
 _CREDENTIALS: Final = struct.Struct("3i")
 """Process, user and group. Source: unix(7), `struct ucred`."""
 _SUFFIX: Final = ".sock"
+_WORD: Final = "greenrelay"
+
+HEAD: Final = struct.Struct("!I")
+"""What a frame begins with: how long the rest of it is."""
 
 
 def peer_user(sock: _socket.socket) -> int | None:
@@ -94,3 +99,17 @@ def _unix_socket() -> _socket.socket:
 def _path(directory: Directory, incarnation: str) -> str:
     parent = f"{_PROC}/{directory.fd}"
     return os.path.join(parent if os.path.isdir(parent) else directory.path, incarnation + _SUFFIX)
+
+
+def hello(incarnation: str) -> bytes:
+    """Return the first frame that each side sends: who it is."""
+    return json.dumps([_WORD, incarnation]).encode()
+
+
+def read_hello(data: bytes) -> str:
+    """Return the incarnation that a first frame names, `""` if it is no such frame."""
+    try:
+        word, key = json.loads(data)
+    except (ValueError, TypeError):
+        return ""
+    return key if word == _WORD and isinstance(key, str) else ""

@@ -15,7 +15,6 @@ sends. The receiver is never called with a lock held.
 from __future__ import annotations
 
 import _socket
-import json
 import os
 import selectors
 import threading
@@ -265,7 +264,7 @@ class LocalWay:
                 continue
             pipe = self._meet(sock, key)
             if pipe is not None:
-                pipe.write(self._hello())
+                pipe.write(localsockets.hello(self._me.incarnation))
 
     def _meet(self, sock: _socket.socket, key: str | None) -> Pipe | None:
         assert self._selector is not None
@@ -277,22 +276,16 @@ class LocalWay:
         self._selector.register(sock.fileno(), _READ, pipe)
         return pipe
 
-    def _hello(self) -> bytes:
-        return json.dumps(["greenrelay", self._me.incarnation]).encode()
-
     def _greet(self, pipe: Pipe, frame: bytes) -> bool:
         """Take the first frame, which says who is there; return whether it does."""
         assert self._log is not None
-        try:
-            word, key = json.loads(frame)
-        except (ValueError, TypeError):
-            return False
+        key = localsockets.read_hello(frame)
         self._log.sync()
-        entry = self._log.ledger.members.get(key) if isinstance(key, str) else None
-        if word != "greenrelay" or entry is None or pipe.incarnation not in (None, key):
+        entry = self._log.ledger.members.get(key)
+        if entry is None or pipe.incarnation not in (None, key):
             return False
         if pipe.incarnation is None:
-            pipe.write(self._hello())
+            pipe.write(localsockets.hello(self._me.incarnation))
         pipe.member = Member(entry.node, key)
         pipe.incarnation = key
         self._links[pipe.member] = pipe
