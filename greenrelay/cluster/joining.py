@@ -21,9 +21,9 @@ log = logging.getLogger("greenrelay.cluster")
 def check_url(url: str) -> None:
     """Raise `ConfigurationError` for what names no cluster; the text says what to write."""
     _require_library()
-    from greenrelay.cluster.urls import read_url
+    from greenrelay.cluster.urls import open_backend
 
-    read_url(url)
+    open_backend(url)  # which is started by `join()` only
 
 
 def join(node: Node, url: str) -> Cluster:
