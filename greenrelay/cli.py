@@ -16,11 +16,9 @@ import click
 import gevent
 from gevent.event import AsyncResult
 
-from greenrelay.cluster.joining import join, leave
 from greenrelay.doctor import examine
-from greenrelay.errors import ClusterError, ConfigurationError
+from greenrelay.errors import ConfigurationError
 from greenrelay.processes.interpreter import this_interpreter
-from greenrelay.processes.node import Node
 from greenrelay.sending import send
 from greenrelay.serving import reloading
 from greenrelay.serving.drain import drain
@@ -89,11 +87,7 @@ def main(context: click.Context) -> None:
 @click.option(
     "--workers", default=1, show_default=True, type=click.IntRange(1), help="Not more than one yet."
 )
-@click.option(
-    "--cluster",
-    metavar="URL",
-    help="Join the nodes of a cluster: local:, redis://host, …",
-)
+@click.option("--cluster", help="Not in this version yet.", metavar="URL")
 @click.option("--node", help="Name of this node, as it stands in PIDs.")
 @click.option(
     "--certfile",
@@ -147,10 +141,12 @@ def serve(**given: Any) -> int:
 
 def _check(options: Options) -> None:
     """End with one clear line if options don't go together."""
+    if options.cluster is not None:
+        fail("--cluster: clusters are not in this version yet; leave it out, one node needs none")
     if options.workers > 1:
         fail(
-            "--workers: more than one is not in this version yet; serve with one, or one for each "
-            "port, with --cluster local: for their processes to reach each other"
+            "more than one worker needs --cluster, which is not in this version yet: their "
+            "processes could not reach each other; serve with one, or one for each port"
         )
     if options.keyfile and not options.certfile:
         fail("--keyfile needs --certfile")
@@ -214,37 +210,21 @@ def run(options: Options, watcher: reloading.Watcher | None = None) -> int:
     node = find_node(application)
     stopping: AsyncResult[int] = AsyncResult()
     signals = StopSignals(node, seconds, lambda: stopping.set(0))
-    _join(options.cluster, middleware, node)
-    try:
-        server = start_server(options, application)
-        scheme = "https" if options.certfile else "http"
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        click.echo(f"greenrelay: listening on {scheme}://{host}:{server.server_port}", err=True)
-        if watcher is not None:
-            watcher.watch(lambda: stopping.set(reloading.RELOAD))
-        code: int = stopping.get()  # type: ignore[assignment]  # it waits for ever
-        if code == reloading.RELOAD:
-            seconds = min(seconds, reloading.DRAIN_SECONDS)
-        server.close()
-        requests = gevent.spawn(server.stop, seconds)
-        drain(node, seconds)
-        requests.join()
-    finally:
-        leave(node)
+    server = start_server(options, application)
+    scheme = "https" if options.certfile else "http"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    click.echo(f"greenrelay: listening on {scheme}://{host}:{server.server_port}", err=True)
+    if watcher is not None:
+        watcher.watch(lambda: stopping.set(reloading.RELOAD))
+    code: int = stopping.get()  # type: ignore[assignment]  # it waits for ever
+    if code == reloading.RELOAD:
+        seconds = min(seconds, reloading.DRAIN_SECONDS)
+    server.close()
+    requests = gevent.spawn(server.stop, seconds)
+    drain(node, seconds)
+    requests.join()
     signals.close()
     return code
-
-
-def _join(url: str | None, middleware: RelayMiddleware | None, node: Node) -> None:
-    """Join the cluster that the command or the app names, or end with one clear line."""
-    if url is None and middleware is not None and middleware.membership is not None:
-        url = middleware.membership.url
-    if not url:
-        return
-    try:
-        join(node, url)
-    except (ConfigurationError, ClusterError) as error:
-        fail(str(error))
 
 
 def start_server(options: Options, application: Any) -> RelayServer:

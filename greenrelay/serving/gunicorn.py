@@ -15,10 +15,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import gc
-import logging
 import os
 import signal
-import sys
 from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -27,9 +25,6 @@ import gevent
 import gevent.socket
 from gevent.baseserver import BaseServer
 
-from greenrelay.cluster.joining import leave
-from greenrelay.errors import ClusterError, ConfigurationError
-from greenrelay.logs import log_now
 from greenrelay.processes.interpreter import default_node
 from greenrelay.serving.drain import drain
 from greenrelay.serving.stopping import LoopWatch
@@ -37,12 +32,8 @@ from greenrelay.web.middleware import find_middleware, find_node
 from greenrelay.web.servers import STATUS_KEY
 from greenrelay.wire import DRAIN_SECONDS
 
-log = logging.getLogger("greenrelay.cluster")
-
 GRACE_SECONDS = 2.0
 """What a worker needs of its time-outs besides draining."""
-BOOT_ERROR = 3
-"""Exit code of a worker that can't begin, as gunicorn has it: it then ends as a whole."""
 POLL_SECONDS = 0.1
 """How late a worker's connections may learn that it stops; gunicorn itself looks once a second."""
 
@@ -83,24 +74,12 @@ def post_worker_init(worker: Any) -> None:
     middleware = find_middleware(worker.wsgi)
     if middleware is not None and worker.cfg.workers > 1:
         middleware.note_workers(is_told=worker.age > 1)  # by the first of all
-    _join(worker.wsgi)
     drains[worker] = gevent.spawn(_drain_at_end, worker)
     watch, seen = LoopWatch(find_node(worker.wsgi)), set[int]()
     for number in _STOPPING:
         before = signal.getsignal(number)
         signal.signal(number, partial(_on_workers_signal, watch, seen, before))
     signal.siginterrupt(signal.SIGTERM, False)  # as gunicorn has it
-
-
-def _join(application: Any) -> None:
-    """Join the app's cluster, or have gunicorn stop: the next worker could not either."""
-    middleware = find_middleware(application)
-    if middleware is not None and middleware.membership is not None:
-        try:
-            middleware.membership.join(middleware.node)
-        except (ConfigurationError, ClusterError) as error:
-            log_now(log, logging.CRITICAL, "%s", error)
-            sys.exit(BOOT_ERROR)
 
 
 def _on_workers_signal(
@@ -147,9 +126,7 @@ def _drain_at_end(worker: Any) -> None:
     gevent.sleep(POLL_SECONDS)  # for requests already accepted: their relays open, and are drained
     middleware = find_middleware(worker.wsgi)
     seconds = DRAIN_SECONDS if middleware is None else middleware.drain_seconds
-    node = find_node(worker.wsgi)
-    drain(node, min(seconds, _grace(worker.cfg)))
-    leave(node)
+    drain(find_node(worker.wsgi), min(seconds, _grace(worker.cfg)))
 
 
 def _stop_accepting(worker: Any) -> None:

@@ -89,7 +89,6 @@ class GreenRelay:
             ),
             drain_seconds=settings["GREENRELAY_DRAIN_SECONDS"],
             make_turn=lambda: AppTurn(app),
-            cluster=settings["GREENRELAY_CLUSTER"] or None,
         )
         app.extensions["greenrelay"] = middleware
         accept_upgrades(app)

@@ -33,7 +33,6 @@ from greenrelay.relay.session import Session
 from greenrelay.web.admission import Admission, Admitted, RelayRequest
 from greenrelay.web.answer import Answer, refuse
 from greenrelay.web.direct import STREAM_KEY, DirectStream
-from greenrelay.web.membership import Membership
 from greenrelay.web.mistakes import Mistakes
 from greenrelay.web.opening import Opening, read_opening
 from greenrelay.web.quota import Quota
@@ -67,8 +66,6 @@ class RelayMiddleware:
         make_turn: gives what surrounds each message of the processes that views spawn.
         body_timeout: seconds for which the body of a request that becomes a relay may not go on,
             where the server is not greenrelay's and has no time-out of its own; 0 is off.
-        cluster: URL of the cluster that the node joins: when the server starts, or where that
-            does not know of it, with the first request.
     """
 
     def __init__(
@@ -84,7 +81,6 @@ class RelayMiddleware:
         drain_seconds: float = DRAIN_SECONDS,
         make_turn: Callable[[], Turn] | None = None,
         body_timeout: float = BODY_TIMEOUT_SECONDS,
-        cluster: str | None = None,
     ) -> None:
         self.app = app
         self.node = default_node() if node is None else node
@@ -94,8 +90,6 @@ class RelayMiddleware:
         self.use_routers(routers)
         self.make_turn = make_turn
         self.drain_seconds = drain_seconds
-        self.membership = None if cluster is None else Membership(cluster)
-        """What makes the node a member of a cluster."""
         self._admit_on = partial(Admission, quota=quota or Quota(), body_timeout=body_timeout)
         self._admission = self._admit_on(self.node)
         self._mistakes = Mistakes()
@@ -132,8 +126,6 @@ class RelayMiddleware:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         self.node.settle_here()
-        if self.membership is not None:
-            self.membership.require(self.node)
         opening = read_opening(environ, start_response)
         router = find_router(self.routers, opening.path)
         try:
