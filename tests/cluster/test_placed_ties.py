@@ -214,3 +214,10 @@ def test_a_watched_one_forgets_those_who_ended(cluster, watcher):
     wait_until(lambda: process.info(pid)["watchers"] == 0)
     gevent.sleep(0.005)
     assert process.info(pid)["links"] == []
+
+
+def test_an_end_for_any_reason_is_told(places, watcher):  # §2.6
+    pid = places.there.spawn("fail_at_length")
+    watcher.do(process.monitor, pid)
+    process.send(pid, "go")
+    assert watcher.news()[0][2].startswith("error: ValueError: ")
