@@ -14,7 +14,10 @@
     ├── NameTaken                 the caller's: somebody else holds the name
     ├── LoopStopped               nobody's: the event loop that was asked has ended
     ├── CallTimeout               nobody's: the callee took too long
-    └── ProcessDown               the callee's: it died before it replied
+    ├── ProcessDown               the callee's: it died before it replied
+    ├── NotPortable               the caller's: a value that can't leave its node
+    ├── EnvelopeError             the sender's: bytes of another node that are not taken, by kind
+    └── ClusterError              nobody's: other nodes can't be reached
 
 The classes import nothing and carry numbers and strings only, so that every
 layer can raise them.
@@ -141,3 +144,26 @@ class ProcessDown(GreenRelayError):
         super().__init__(f"{pid} is down: {reason}")
         self.pid = pid
         self.reason = reason
+
+
+class NotPortable(GreenRelayError, TypeError):
+    """Send what other nodes can read; the text names the value and its path."""
+
+
+class EnvelopeError(GreenRelayError, ValueError):
+    """Drop the bytes, and count them under `kind`.
+
+    Args:
+        kind: `malformed`, `newer_version`, `foreign`, `unsigned`, `forged`, `replayed` or
+            `too_big`.
+        detail: what exactly was wrong, for the log.
+    """
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.detail = detail
+
+
+class ClusterError(GreenRelayError, ConnectionError):
+    """Look at the cluster's URL and at what it names; the text says in one line what is wrong."""

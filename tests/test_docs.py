@@ -22,7 +22,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("testing", "serving", "web", "relay", "processes", "protocol")
+ROOMS = ("testing", "serving", "web", "relay", "cluster", "processes", "protocol")
 PAGES = [ROOT / "README.md", ROOT / "CHANGES.md", *sorted((ROOT / "docs").rglob("*.md"))]
 INDEX = ROOT / "docs" / "reference" / "README.md"
 SECTIONS = sorted({*INDEX.parent.glob("*.md")} - {INDEX})

@@ -28,17 +28,20 @@ def send(dest: str, topic: str, payload: Any = None) -> bool:
     Args:
         dest: a PID, its text, or a registered name.
         topic: not empty, and without a leading `@`.
-        payload: any object; on one node it is handed over as it is, not copied.
+        payload: any object; on one node it is handed over as it is, not copied. To another node
+            goes what msgpack has, and dates, times, `Decimal`, `UUID`, `PID` and `MonitorRef`.
 
     Returns:
         `True`: it is in the mailbox. `False`: nobody lives at `dest`, or it has been told to
         end and takes nothing more. A process may end before it comes to what is in its
-        mailbox; who has to know uses `call()`, or a monitor.
+        mailbox; who has to know uses `call()`, or a monitor. For a PID of another node `True`
+        says that it is on its way, `False` that the node is no member of the cluster.
 
     Raises:
         NameNotRegistered: `dest` is a name that nobody holds.
         InvalidPID: `dest` is neither a PID nor a name.
         ValueError: the topic is empty or reserved.
+        NotPortable: `dest` lives on another node, to which the payload can't go.
     """
     # As current_process(), which would be a call more: 5 % of a message.
     process: Process | None = getattr(getcurrent(), "process", None)
@@ -53,11 +56,15 @@ def send(dest: str, topic: str, payload: Any = None) -> bool:
 def _post(node: Node, dest: str, topic: str, payload: Any) -> bool:
     """Send from another thread, without waiting for the node's; `False`: nobody is there now."""
     check_topic(topic)
-    pid = node.resolve(dest)
-    if not node.is_alive(pid):
-        return False
-    node.thread.post(node.deliver, pid, Message(topic, payload))
-    return True
+    pid, message = node.resolve(dest), Message(topic, payload)
+    if node.is_alive(pid):
+        node.thread.post(node.deliver, pid, message)
+        return True
+    elsewhere = node.table.elsewhere
+    send = None if elsewhere is None else elsewhere.prepare(pid, message)
+    if send is not None:
+        node.thread.post(send)
+    return send is not None
 
 
 def broadcast(pids: Iterable[str], topic: str, payload: Any = None) -> int:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from greenrelay.message import Message, check_topic
 from greenrelay.pid import PID
+from greenrelay.processes import anywhere
 from greenrelay.processes.current import current_node, current_pid, require_process
 from greenrelay.processes.groups import Meta, copied
-from greenrelay.processes.node import Node
+from greenrelay.processes.registry import Scope
 
 _NO_META: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -17,27 +19,34 @@ _NO_META: Final[Mapping[str, Any]] = MappingProxyType({})
 class Names:
     """Names of processes: unique, and released when the process ends."""
 
-    def register(self, name: str, pid: str | None = None) -> None:
+    def register(self, name: str, pid: str | None = None, *, scope: Scope = "cluster") -> None:
         """Give `name` to `pid`, by default to the caller; again for the same one is no error.
+
+        Switches: yes, in a cluster.
+
+        Args:
+            scope: among whom it is unique: `cluster`, all nodes that talk; or `node`, those who
+                live on the holder's, and who alone find it.
 
         Raises:
             NameTaken: somebody else holds it.
+            ClusterError: the cluster can't be asked just now.
             NotAProcess: no PID is given, and the caller is no process.
             ProcessDown: `pid` is dead.
             ValueError: `name` is empty or has an '@'.
         """
         node = current_node()
         holder = require_process("registry.register(name)").pid if pid is None else PID.parse(pid)
-        node.thread.run(node.register, name, holder)
+        node.thread.run_greenlet(anywhere.register, node, name, holder, scope)
 
     def lookup(self, name: str) -> PID | None:
         """Return who holds `name`, `None` if nobody does."""
         return current_node().registry.lookup(name)
 
     def unregister(self, name: str) -> bool:
-        """Free `name`; `False`: nobody held it."""
+        """Free `name`; `False`: nobody held it. Switches: yes, if another node's process does."""
         node = current_node()
-        return node.thread.run(node.registry.unregister, name)
+        return node.thread.run_greenlet(anywhere.unregister, node, name)
 
 
 class Group:
@@ -64,12 +73,13 @@ class Group:
             ValueError: `meta` contains itself.
         """
         node, member = current_node(), self._member("join()", pid)
-        node.thread.run(node.join, self.name, member, _copy_meta(meta))
+        node.thread.run_greenlet(anywhere.join, node, self.name, member, _copy_meta(meta))
 
     def leave(self, pid: str | None = None) -> bool:
         """Remove `pid`, by default the caller; `False`: it was no member."""
         node = current_node()
-        return node.thread.run(node.groups.leave, self.name, self._member("leave()", pid))
+        member = self._member("leave()", pid)
+        return node.thread.run_greenlet(anywhere.leave, node, self.name, member)
 
     def members(self) -> list[PID]:
         """Return the members in the order in which they joined."""
@@ -114,10 +124,9 @@ class Group:
     def broadcast(self, topic: str, payload: Any = None) -> int:
         """Send one message to all members; return how many took it."""
         node = current_node()
-        return node.thread.run(self._broadcast, node, topic, payload, current_pid())
-
-    def _broadcast(self, node: Node, topic: str, payload: Any, sender: PID | None) -> int:
-        return node.broadcast(node.groups.members(self.name), topic, payload, sender)
+        check_topic(topic)
+        message = Message(topic, payload, current_pid())
+        return node.thread.run(node.broadcast_group, self.name, message)
 
     def _member(self, call: str, pid: str | None) -> PID:
         return require_process(f"group(name).{call}").pid if pid is None else PID.parse(pid)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, NoReturn
 
-from greenrelay.errors import CallTimeout, GreenRelayError, NameTaken, ProcessDown
+from greenrelay.errors import CallTimeout, ClusterError, GreenRelayError, NameTaken, ProcessDown
 from greenrelay.logs import log_now
 from greenrelay.message import Cancel, Event, Exit, LinkDown, Message, Request
 from greenrelay.pid import PID
@@ -23,7 +23,7 @@ from greenrelay.processes.current import current_node, require_process, spawn_pl
 from greenrelay.processes.endings import ProcessExit
 from greenrelay.processes.messaging import inbox
 from greenrelay.processes.roster import Roster, Strategy
-from greenrelay.processes.spawning import spawn_in
+from greenrelay.processes.spawning import Options, spawn_in
 from greenrelay.processes.stopping import Stopping
 from greenrelay.processes.supervised import (
     CHILDREN,
@@ -36,11 +36,13 @@ from greenrelay.processes.supervised import (
     ready,
     refuse,
 )
-from greenrelay.processes.watching import monitor, trap_links, unmonitor
-from greenrelay.wire import HOST_PROCESS, NOPROC, NORMAL, SHUTDOWN
+from greenrelay.processes.watching import monitor, trap_links, unlink, unmonitor
+from greenrelay.wire import NOPROC, NORMAL, SHUTDOWN
 
 log = logging.getLogger("greenrelay.supervisor")
 
+CLAIM_SECONDS: Final = 1.0
+"""Between attempts at a child's name, while nobody can tell who holds it."""
 NOT_READY: Final = "not ready in time"
 
 
@@ -116,14 +118,23 @@ class Supervision:
             self._wait_for_name(running, holder)
             return
         call = (child.target, child.args, child.kwargs)
+        options = Options(name=child.name, link=True, monitor=True)
         try:
-            pid = spawn_in(
-                *spawn_place(), call, host=HOST_PROCESS, name=child.name, link=True, monitor=True
-            )
+            pid, is_new = spawn_in(*spawn_place(), call, options)
         except GreenRelayError as error:
-            if running.request is None:
+            if running.request is not None:
+                self._drop(running, error)
+            elif isinstance(error, ClusterError):
+                text = "child %s waits for its name: %s"
+                log_now(log, logging.WARNING, text, running.child, error)
+                self._roster.plan(running, time.monotonic() + CLAIM_SECONDS)
+            else:
                 raise
-            self._drop(running, error)
+            return
+        if not is_new:  # somebody has taken the name just now, on another node perhaps
+            unlink(pid)
+            unmonitor(pid)
+            self._wait_for_name(running, pid)
             return
         self._roster.begin(running, pid, is_ours=True)
         if running.ready_by is None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from greenrelay.errors import GreenRelayError
 from greenrelay.logs import log_soon
-from greenrelay.message import Exit, check_topic
+from greenrelay.message import Exit, Message, check_topic
 from greenrelay.pid import PID
 from greenrelay.processes.children import is_number
 from greenrelay.processes.current import current_node, current_pid, require_process
@@ -31,6 +31,7 @@ def send_after(seconds: float, dest: str, topic: str, payload: Any = None) -> Ti
     Raises:
         ValueError: the topic is empty or reserved, or `seconds` is negative.
         InvalidPID: `dest` is neither a PID nor a name.
+        NotPortable: `dest` is on another node, to which the payload can't go.
     """
     node = current_node()
     return node.thread.run(_start_timer, node, seconds, dest, topic, payload, current_pid())
@@ -44,11 +45,18 @@ def _start_timer(
         raise ValueError(f"send_after() takes seconds from now on, got {seconds!r}")
     is_name = isinstance(dest, str) and "@" not in dest
     to = dest if is_name else PID.parse(dest)
+    _check_portable(node, to, Message(topic, payload, sender))
     fire = partial(_send_late, node, to, topic, payload, sender)
     timer = node.start_timer(seconds, to, fire)
     if isinstance(to, PID) and to.node == node.name and node.find(to) is None:
         timer.cancel()  # nobody will ever live there
     return timer
+
+
+def _check_portable(node: Node, dest: str, message: Message) -> None:
+    """Refuse now what could not go to another node then."""
+    if isinstance(dest, PID) and node.table.elsewhere is not None:
+        node.table.elsewhere.prepare(dest, message)
 
 
 def every(seconds: float, topic: str, payload: Any = None, dest: str | None = None) -> Timer:
@@ -72,6 +80,7 @@ def every(seconds: float, topic: str, payload: Any = None, dest: str | None = No
         NotAProcess: there is no `dest`, and the caller is no process.
         NameNotRegistered: `dest` is a name that nobody holds.
         InvalidPID: `dest` is neither a PID nor a name.
+        NotPortable: `dest` is on another node, to which the payload can't go.
         ValueError: the topic is empty or reserved, or `seconds` is no such number.
     """
     node, caller = current_node(), current_pid()
@@ -87,6 +96,7 @@ def _start_ticker(
     if not is_number(seconds) or seconds <= 0:
         raise ValueError(f"every() takes seconds, more than 0, got {seconds!r}")
     to = node.resolve(dest)
+    _check_portable(node, to, Message(topic, payload, sender))
     ticker = node.start_timer(
         seconds, to, partial(_send_late, node, to, topic, payload, sender), Ticker
     )

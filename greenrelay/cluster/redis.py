@@ -1,0 +1,145 @@
+"""The backend for nodes on several machines: Redis carries bytes, members and names.
+
+    publish() ─► Writer ─► the member's channel ─► Listener ─► on_bytes()
+    Membership ─► Control ─► scripts: leases, who is lost, names
+
+Rules: everything waits in greenlets of its own; a node is a member as long as its lease is
+refreshed, by Redis's clock for the others and by its own for itself; what may be lost is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+import gevent
+
+from greenrelay.cluster.backend import Member, Receiver
+from greenrelay.cluster.redis_control import Control
+from greenrelay.cluster.redis_keys import Keys
+from greenrelay.cluster.redis_membership import Membership
+from greenrelay.cluster.redis_places import find_places
+from greenrelay.cluster.redis_stay import Site
+from greenrelay.cluster.redis_urls import RedisUrl, parse_redis_url
+from greenrelay.cluster.redis_writer import MAX_PENDING_BYTES
+from greenrelay.errors import ClusterError
+
+CLAIM_SECONDS: Final = 3.0
+"""Who asks for a name while Redis is away is told so after this long."""
+
+FLUSH_SECONDS: Final = 0.7
+"""What waits when a node stops has so long to get out."""
+
+STOP_SECONDS: Final = 1.9
+"""A stop takes no longer, whatever Redis does."""
+
+
+def open_redis(url: str, max_pending: int = MAX_PENDING_BYTES) -> RedisBackend:
+    """Return the backend that a URL names; nothing is connected yet.
+
+    Args:
+        url: `redis://`, `rediss://`, `redis+sentinel://` or `redis+cluster://`.
+        max_pending: bytes that may wait while Redis is away.
+
+    Raises:
+        ConfigurationError: the URL is wrong; the text says what to write.
+    """
+    return RedisBackend(parse_redis_url(url), max_pending)
+
+
+class RedisBackend:
+    """Joins a node to others through Redis.
+
+    Args:
+        url: where, who we are, how long a lease lasts.
+        max_pending: bytes that may wait while Redis is away.
+    """
+
+    _membership: Membership
+
+    def __init__(self, url: RedisUrl, max_pending: int = MAX_PENDING_BYTES) -> None:
+        self._url = url
+        places = find_places(url)
+        self._site = Site(url, places, Keys(url.deployment), max_pending)
+        self._control = Control(url, places, self._site.keys.members, url.lease / 3)
+        self._names: dict[str, str] = {}
+        self._has_started = False
+
+    def start(self, me: Member, receiver: Receiver) -> None:
+        """Join. Switches: yes.
+
+        Raises:
+            ClusterError: it can't; one clear line, without secrets.
+        """
+        try:
+            self._control.connect()
+        except ClusterError as error:
+            raise ClusterError(f"can't join the cluster at {self._url.shown}: {error}") from None
+        self._control.start()
+        self._membership = Membership(self._site, self._control, receiver, self._assert_soon)
+        try:
+            self._membership.start(me)
+        except BaseException:
+            self._control.stop()
+            raise
+        self._has_started = True
+
+    def publish(self, member: Member, data: bytes) -> bool:
+        """Hand bytes over for one member; false if it is lost, or the buffer full. Never blocks."""
+        return self._has_started and self._membership.stay.writer.publish(member, data)
+
+    def claim(self, name: str, pid: str) -> str:
+        """Return the PID that holds a name: `pid` itself if it is ours now. Switches: yes.
+
+        Raises:
+            ClusterError: Redis is away, or we are no member at the moment; try again.
+        """
+        scripts = self._membership.stay.scripts
+        try:
+            reply = self._control.ask(scripts.claim(name, pid), CLAIM_SECONDS)
+        except BaseException:
+            # Redis may have carried it out all the same.
+            self._control.post(scripts.release(name, pid))
+            raise
+        if reply[0] != b"held":
+            raise ClusterError("this node is no member of its cluster at the moment")
+        holder: str = reply[1].decode()
+        if holder == pid:
+            self._names[name] = pid
+        return holder
+
+    def release(self, name: str, pid: str) -> None:
+        """Give a name back, if `pid` holds it. Never blocks."""
+        if self._names.get(name) == pid:
+            del self._names[name]
+        self._control.post(self._membership.stay.scripts.release(name, pid))
+
+    def pending(self, member: Member) -> int:
+        """Return how many bytes for a member were handed over and are not yet on the wire."""
+        return self._membership.stay.writer.pending(member)
+
+    def stop(self) -> None:
+        """Leave, within 2 s. Switches: yes."""
+        if not self._has_started:
+            return
+        self._has_started = False
+        with contextlib.suppress(gevent.Timeout), gevent.Timeout(STOP_SECONDS):
+            self._membership.stay.writer.flush(FLUSH_SECONDS)
+            self._membership.leave()
+        self._control.stop()
+
+    def _assert_soon(self) -> None:
+        gevent.spawn(self._assert_names, tuple(self._names.items()))
+
+    def _assert_names(self, names: tuple[tuple[str, str], ...]) -> None:
+        """Claim all names again; if somebody else has got one meanwhile, we are as good as lost."""
+        for name, pid in names:
+            if self._names.get(name) != pid:
+                continue
+            try:
+                holder = self.claim(name, pid)
+            except ClusterError:
+                continue
+            if holder != pid:
+                self._membership.isolate()
+                return
