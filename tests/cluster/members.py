@@ -52,7 +52,10 @@ class MemberProcess:
 
     def wait_for(self, what, count=1, seconds=SECONDS, **more):
         """Return the last of so many of a kind, once they are there."""
-        wait_until(lambda: len(self.all_told(what, **more)) >= count, seconds)
+        try:
+            wait_until(lambda: len(self.all_told(what, **more)) >= count, seconds)
+        except AssertionError:
+            raise AssertionError(f"{self.node} told {self.told}, {''.join(self.errors)}") from None
         return self.all_told(what, **more)[-1]
 
     def begin(self, verb, *arguments):
