@@ -37,13 +37,14 @@ from greenrelay.processes.messaging import (
     listen,
     select,
     send,
-    send_after,
     unlisten,
 )
 from greenrelay.processes.naming import Group, group, registry
 from greenrelay.processes.spawning import cancel, exit, info, is_alive, pid, spawn, terminate
 from greenrelay.processes.supervisor import Supervisor
+from greenrelay.processes.tasks import gather, run
 from greenrelay.processes.timers import Timer
+from greenrelay.processes.timing import every, send_after
 from greenrelay.processes.watching import link, monitor, trap_links, unlink, unmonitor
 
 __all__ = [
@@ -70,7 +71,9 @@ __all__ = [
     "current_node",
     "default_node",
     "events",
+    "every",
     "exit",
+    "gather",
     "group",
     "inbox",
     "info",
@@ -81,6 +84,7 @@ __all__ = [
     "on_node",
     "pid",
     "registry",
+    "run",
     "select",
     "send",
     "send_after",

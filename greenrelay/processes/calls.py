@@ -97,10 +97,14 @@ class ReplyPath(NamedTuple):
         node = self.node
         if node.thread.is_here():
             return node.deliver(pid, message)
-        if node.find(pid) is None:
-            return False
-        node.thread.post(node.deliver, pid, message)
-        return True
+        if node.find(pid) is not None:
+            node.thread.post(node.deliver, pid, message)
+            return True
+        elsewhere = node.table.elsewhere
+        send = None if elsewhere is None else elsewhere.prepare(pid, message)
+        if send is not None:
+            node.thread.post(send)
+        return send is not None
 
 
 def make_call(

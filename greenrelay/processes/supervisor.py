@@ -20,10 +20,10 @@ from greenrelay.logs import log_now
 from greenrelay.message import Cancel, Event, Exit, LinkDown, Message
 from greenrelay.pid import PID
 from greenrelay.processes.children import Child, Restarts, Running, is_number
-from greenrelay.processes.current import current_node, require_process
+from greenrelay.processes.current import current_node, require_process, spawn_place
 from greenrelay.processes.endings import ProcessExit
 from greenrelay.processes.messaging import events, inbox, select
-from greenrelay.processes.spawning import cancel, info, spawn, terminate
+from greenrelay.processes.spawning import Options, cancel, info, spawn, spawn_in, terminate
 from greenrelay.processes.watching import monitor, trap_links, unlink, unmonitor
 from greenrelay.wire import NOPROC, NORMAL, SHUTDOWN
 
@@ -153,8 +153,12 @@ class _Supervision:
             running.begin(holder, is_ours=False)
             monitor(holder)
             return
-        options: dict[str, Any] = {"name": child.name, "link": True, "monitor": True}
-        running.begin(spawn(child.target, *child.args, **options, **child.kwargs), is_ours=True)
+        options = Options(name=child.name, link=True, monitor=True)
+        call = child.target, child.args, child.kwargs
+        pid, is_ours = spawn_in(*spawn_place(), call, options)
+        running.begin(pid, is_ours)
+        if not is_ours:  # somebody has taken the name meanwhile, on another node perhaps
+            unlink(pid)
 
     def _wait(self) -> Event | None:
         if self._later:
