@@ -63,6 +63,8 @@ class RelayMiddleware:
         trusted_proxies: addresses or networks whose `X-Forwarded-*` are believed.
         quota: how many connections there may be.
         drain_seconds: how long clients and processes have to end when the server stops.
+        cluster: URL of the cluster that its server's node joins; `""`: none, whatever else says
+            so; by default what the server was told.
         make_turn: gives what surrounds each message of the processes that views spawn.
         body_timeout: seconds for which the body of a request that becomes a relay may not go on,
             where the server is not greenrelay's and has no time-out of its own; 0 is off.
@@ -79,6 +81,7 @@ class RelayMiddleware:
         trusted_proxies: str | Sequence[str] = (),
         quota: Quota | None = None,
         drain_seconds: float = DRAIN_SECONDS,
+        cluster: str | None = None,
         make_turn: Callable[[], Turn] | None = None,
         body_timeout: float = BODY_TIMEOUT_SECONDS,
     ) -> None:
@@ -90,6 +93,7 @@ class RelayMiddleware:
         self.use_routers(routers)
         self.make_turn = make_turn
         self.drain_seconds = drain_seconds
+        self.cluster = cluster
         self._admit_on = partial(Admission, quota=quota or Quota(), body_timeout=body_timeout)
         self._admission = self._admit_on(self.node)
         self._mistakes = Mistakes()
@@ -103,12 +107,12 @@ class RelayMiddleware:
         self._admission = self._admit_on(node)
 
     def note_workers(self, is_told: bool = False) -> None:
-        """Say once that the processes of several workers can't reach each other.
+        """Say once that the processes of several workers can't reach each other, if that is so.
 
         Args:
             is_told: another worker says it.
         """
-        self._mistakes.tell_workers(is_told)
+        self._mistakes.tell_workers(is_told or self.node.table.elsewhere is not None)
 
     def note_test(self) -> None:
         """Say nothing of a standard library that is not monkey-patched: a test serves the app."""

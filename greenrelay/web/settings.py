@@ -57,8 +57,12 @@ def _check_node(name: Any) -> None:
 
 
 def _check_cluster(url: Any) -> None:
+    if url is not None and not isinstance(url, str):
+        raise ValueError(f"write a URL, like 'local:', or '' for none, got {url!r}")
     if url:
-        raise ValueError("clusters are not in this version yet; one node needs none")
+        from greenrelay.cluster.urls import read_url  # needs a library that one node does not
+
+        read_url(url)
 
 
 def _check_seconds(value: Any) -> None:
