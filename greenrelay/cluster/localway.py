@@ -15,6 +15,8 @@ sends. The receiver is never called with a lock held.
 from __future__ import annotations
 
 import _socket
+import contextlib
+import logging
 import os
 import selectors
 import threading
@@ -28,6 +30,8 @@ from greenrelay.cluster.locallog import Log
 from greenrelay.cluster.localpipe import Pipe
 from greenrelay.cluster.urls import ClusterURL
 from greenrelay.errors import ClusterError
+
+log = logging.getLogger("greenrelay.cluster")
 
 LEASE_SECONDS: Final = 15.0
 """As for Redis: nobody waits for a client, and its program may be busy elsewhere."""
@@ -105,15 +109,16 @@ class LocalWay:
     def abandon(self) -> None:
         """In a child that was forked: close our copies, and leave what is the parent's alone."""
         self._is_stopping = True
+        for pipe in self._pipes.values():
+            pipe.abandon()
+        self._pipes.clear()
         self._let_go()
 
     def _wake(self) -> None:
         waker = self._waker
         if waker is not None:
-            try:
+            with contextlib.suppress(OSError):  # it is full, and so awake; or closed, and has ended
                 os.write(waker[1], b"\0")
-            except OSError:
-                pass  # it is full, and so awake; or closed, and has ended
 
     # -- joining and leaving ---------------------------------------------------------------
 
@@ -185,10 +190,14 @@ class LocalWay:
             while not self._is_stopping:
                 try:
                     self._turn()
-                except (ClusterError, OSError) as error:
+                except OSError as error:  # ClusterError is one
                     self.problem = str(error)
                     self._begin_anew()
-            self._flush_all()
+                except Exception:  # the outermost: a bug of ours must not end the client
+                    log.exception("a client's connections failed")
+                    self._begin_anew()
+            with contextlib.suppress(OSError):
+                self._flush_all()
         finally:
             self._leave()
             self._settled.set()
