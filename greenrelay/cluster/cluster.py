@@ -39,7 +39,7 @@ from greenrelay.cluster.ties import Ties
 from greenrelay.cluster.values import pack, unpack
 from greenrelay.errors import ClusterError, EnvelopeError, NotPortable
 from greenrelay.logs import log_soon
-from greenrelay.message import Exit
+from greenrelay.message import Exit, Message
 from greenrelay.pid import PID
 from greenrelay.processes.entity import Entity
 from greenrelay.processes.node import Node
@@ -86,7 +86,7 @@ class Cluster:
         """The other members."""
         self._former: set[Member] = set()
         """Those that are lost: another start has another incarnation, and what one of these has
-        sent would be taken a second time."""
+        sent to us, as who we are now, could be taken a second time."""
         self._table = node.table
         self._reports = Reports(node)
         self._slices = Slices()
@@ -244,6 +244,7 @@ class Cluster:
         for peer in self.peers:
             self.on_lost(peer.member)
         self.me = self._make_member()
+        self._former.clear()
         self._names.reclaim()
         text = "others had lost node %s, which comes back as another one"
         log_soon(log, logging.WARNING, text, self.node.name)
@@ -255,6 +256,11 @@ class Cluster:
         self._resync_later()
 
     # -- to others -------------------------------------------------------------------------------
+
+    def note_unsent(self, pid: PID, message: Message, error: NotPortable) -> None:
+        """Count and tell what a connection could not send: clients choose what that is."""
+        text = f"{message.topic!r} from {message.sender} to {pid} was not sent: {error}"
+        self._reports.note("cluster_dropped", text)
 
     def _soon(self, flush: Callable[[], None]) -> None:
         peer: Any = flush.__self__  # type: ignore[attr-defined]  # a method of a peer

@@ -7,7 +7,6 @@ through this, but with `Node.send()`.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,11 +14,8 @@ from greenrelay.cluster import operations
 from greenrelay.cluster.operations import encode
 from greenrelay.cluster.peer import Peer
 from greenrelay.errors import NotPortable
-from greenrelay.logs import log_soon
 from greenrelay.message import Exit, LinkDown, Message
 from greenrelay.pid import PID
-
-log = logging.getLogger("greenrelay.cluster")
 
 
 class Ways(Protocol):
@@ -27,6 +23,9 @@ class Ways(Protocol):
 
     def prepare(self, pid: PID, message: Message) -> Callable[[], bool] | None:
         """Return what sends a message."""
+
+    def note_unsent(self, pid: PID, message: Message, error: NotPortable) -> None:
+        """Count and tell what could not be sent, for what it is."""
 
     def is_full(self, peer: Peer, pid: PID) -> bool:
         """Tell whether clients of a process should hold back."""
@@ -70,12 +69,11 @@ class RemoteEntity:
         self._ways.forget(self.pid, key)
 
     def deliver(self, message: Message) -> bool:
-        """Send a message there; `False`: it could not be, which is logged if the message is why."""
+        """Send a message there; `False`: it could not be, which is told if the message is why."""
         try:
             send = self._ways.prepare(self.pid, message)
         except NotPortable as error:
-            text = "%r from %s to %s was not sent: %s"
-            log_soon(log, logging.ERROR, text, message.topic, message.sender, self.pid, error)
+            self._ways.note_unsent(self.pid, message, error)
             return False
         return send is not None and send()
 

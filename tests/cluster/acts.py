@@ -21,7 +21,7 @@ def report(to):
 
 
 def echo():
-    """Reply to calls, and to messages by `echo`."""
+    """Reply to calls, and end as told."""
     for message in process.inbox():
         if message.topic == "call":
             message.reply(message.payload)
@@ -33,8 +33,7 @@ def echo():
             return message.payload
         elif message.topic == "return object":
             return object()
-        elif message.sender is not None:
-            process.send(message.sender, "echo", message.payload)
+    return None
 
 
 def sleepy(reply_after):
@@ -173,3 +172,11 @@ def exit_of(pid):
     """Return the reason with which a process is found to have ended."""
     process.monitor(pid)
     return process.events().receive(timeout=5).reason
+
+
+def answer_clients():
+    """Answer what clients send."""
+    for message in process.inbox():
+        if message.topic == "ws.message":
+            answer = {"type": "text", "data": f"{message.payload} back"}
+            process.send(message.sender, "ws.send", answer)

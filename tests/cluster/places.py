@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import secrets
 
 import gevent
 from gevent.event import AsyncResult
@@ -76,6 +77,7 @@ class MemoryPlaces:
     is_cluster = True
 
     def __init__(self):
+        self.name = secrets.token_hex(8)
         self.all = []
         self.here = self.add("here")
         self.there = self.add("there")
@@ -83,7 +85,7 @@ class MemoryPlaces:
     def add(self, name):
         """Return one more place."""
         node = Node(name, max_mailbox=20)
-        backend = MemoryBackend("test")
+        backend = MemoryBackend(self.name)
         cluster = Cluster(node, backend)
         cluster.start()
         place = Place(node, cluster)
