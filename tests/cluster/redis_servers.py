@@ -47,6 +47,8 @@ class RedisServer:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._password = options.get("requirepass")
         self._arguments = list(arguments)
+        if options.get("cluster_enabled") == "yes":
+            options["cluster_port"] = free_port()
         everyday = {"save": "", "appendonly": "no", "bind": "127.0.0.1", "dir": str(self._folder)}
         for name, value in {**everyday, **options}.items():
             words = value if isinstance(value, list) else [value]
