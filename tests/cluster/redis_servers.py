@@ -71,7 +71,8 @@ class RedisServer:
 
     @property
     def _port_arguments(self):
-        return ["--port", str(self.port)]
+        tls = ["--port", "0", "--tls-port", str(self.port)]
+        return tls if "--tls-cert-file" in self._arguments else ["--port", str(self.port)]
 
     def _answers(self):
         assert self.process.poll() is None, (self._folder / "log").read_text()
