@@ -58,6 +58,8 @@ class Names:
         self._era = 0
         """Grows when the backend has forgotten all our names."""
         self._reclaiming = False
+        self._again = Event()
+        """Set when there is a new reason to ask."""
 
     def start(self) -> None:
         """Have changes told to others."""
@@ -183,6 +185,7 @@ class Names:
     def reclaim(self) -> None:
         """Ask for all names of ours, which the backend does not know yet, or no more."""
         self._era += 1
+        self._again.set()
         self._confirmed.clear()
         if not self._reclaiming:
             self._reclaiming = True
@@ -193,6 +196,7 @@ class Names:
             era = -1
             while era != self._era:
                 era = self._era
+                self._again.clear()
                 for name, pid in list(self._registry.items()):
                     if pid.node == self._node and name not in self._confirmed:
                         self._reclaim_one(name, pid, era)
@@ -205,7 +209,7 @@ class Names:
                 holder = self._ask(name, pid)
             except ClusterError as error:
                 log_now(log, logging.WARNING, "the name %r is not claimed yet: %s", name, error)
-                gevent.sleep(RETRY_SECONDS)
+                self._again.wait(RETRY_SECONDS)
                 continue
             if era != self._era:
                 return
