@@ -126,7 +126,7 @@ class Exchange:
         return self._names.setdefault(name, (pid, member))[0]
 
     def release(self, member: Member, name: str, pid: str) -> None:
-        """Free a name, if this member's `pid` holds it."""
+        """Free a name, if it is held by `pid`, a process of this member."""
         if self._names.get(name) == (pid, member):
             del self._names[name]
 
@@ -195,6 +195,7 @@ class MemoryBackend:
         seat, self._seat = self._seat, None
         if seat is not None:
             self._exchange.leave(seat.member)
+            seat.hang()  # nothing is told to a receiver that has left
         gevent.sleep(0)
 
     # -- what may happen ---------------------------------------------------------------------

@@ -19,6 +19,9 @@ from greenrelay.processes.entity import Entity
 class Elsewhere(Protocol):
     """The other nodes, as one of them sees them."""
 
+    def stop(self) -> None:
+        """Leave them. Switches: yes."""
+
     def is_elsewhere(self, pid: PID) -> bool:
         """Tell whether a PID is another node's, a member's or not."""
 
