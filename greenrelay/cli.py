@@ -18,6 +18,7 @@ import click
 import gevent
 from gevent.event import AsyncResult
 
+from greenrelay.cluster.joining import check_url, join
 from greenrelay.doctor import examine
 from greenrelay.errors import ClusterError, ConfigurationError
 from greenrelay.processes.interpreter import this_interpreter
@@ -25,7 +26,7 @@ from greenrelay.processes.node import Node
 from greenrelay.sending import send
 from greenrelay.serving import reloading
 from greenrelay.serving.drain import drain
-from greenrelay.serving.joining import chosen_url, join_cluster
+from greenrelay.serving.joining import chosen_url
 from greenrelay.serving.loading import LoadError, load_app
 from greenrelay.serving.server import BACKLOG, RelayServer
 from greenrelay.serving.stopping import StopSignals
@@ -156,9 +157,7 @@ def _check(options: Options) -> None:
     """End with one clear line if options don't go together."""
     if options.cluster:
         try:
-            from greenrelay.cluster.urls import read_url  # needs a library that one node does not
-
-            read_url(options.cluster)
+            check_url(options.cluster)
         except ConfigurationError as error:
             fail(f"--cluster: {error}")
     if options.workers > 1 and options.reload:
@@ -219,6 +218,8 @@ def run(options: Options, watcher: reloading.Watcher | None = None) -> int:
     middleware = find_middleware(application)
     if options.routers is not None:
         _use_routers(middleware, options.routers)
+    if options.cluster is not None and middleware is not None:
+        middleware.use_cluster(options.cluster)
     seconds = options.drain_seconds
     if seconds is None:
         seconds = DRAIN_SECONDS if middleware is None else middleware.drain_seconds
@@ -236,7 +237,7 @@ def _join(node: Node, options: Options, middleware: RelayMiddleware | None) -> C
     if not url:
         return None
     try:
-        return join_cluster(node, url)
+        return join(node, url)
     except (ClusterError, ConfigurationError) as error:
         fail(f"can't join the cluster: {error}")
 

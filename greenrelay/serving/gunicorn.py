@@ -29,12 +29,13 @@ import gevent
 import gevent.socket
 from gevent.baseserver import BaseServer
 
+from greenrelay.cluster.joining import join
 from greenrelay.errors import ClusterError, ConfigurationError
 from greenrelay.logs import log_now
 from greenrelay.processes.interpreter import default_node
 from greenrelay.processes.node import Node
 from greenrelay.serving.drain import drain
-from greenrelay.serving.joining import chosen_url, join_cluster
+from greenrelay.serving.joining import chosen_url
 from greenrelay.serving.stopping import LoopWatch
 from greenrelay.web.middleware import find_middleware, find_node
 from greenrelay.web.servers import STATUS_KEY
@@ -116,7 +117,7 @@ def _join(worker: Any) -> Cluster | None:
         return None
     _number(middleware.node, worker)
     try:
-        return join_cluster(middleware.node, url)
+        return join(middleware.node, url)
     except (ClusterError, ConfigurationError) as error:
         log_now(log, logging.ERROR, "can't join the cluster: %s", error)
     if worker.age <= worker.cfg.workers:
@@ -129,7 +130,7 @@ def _join_others(worker: Any, node: Node, url: str) -> Cluster | None:
     """Join what nobody has asked for; without it the workers serve as they are."""
     _number(node, worker)
     try:
-        return join_cluster(node, url)
+        return join(node, url)
     except (ClusterError, ConfigurationError) as error:
         if worker.age == 1:
             log_now(log, logging.WARNING, "can't join the workers: %s", error)

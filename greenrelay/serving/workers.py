@@ -110,7 +110,7 @@ class Workers(gunicorn.app.base.BaseApplication):
         if middleware is not None:
             middleware.drain_seconds = task.drain_seconds
             if task.cluster is not None:
-                middleware.cluster = task.cluster
+                middleware.use_cluster(task.cluster)
             if task.routers is not None:
                 middleware.use_routers(task.routers)
         return app

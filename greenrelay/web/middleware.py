@@ -33,6 +33,7 @@ from greenrelay.relay.session import Session
 from greenrelay.web.admission import Admission, Admitted, RelayRequest
 from greenrelay.web.answer import Answer, refuse
 from greenrelay.web.direct import STREAM_KEY, DirectStream
+from greenrelay.web.membership import Membership
 from greenrelay.web.mistakes import Mistakes
 from greenrelay.web.opening import Opening, read_opening
 from greenrelay.web.quota import Quota
@@ -93,7 +94,7 @@ class RelayMiddleware:
         self.use_routers(routers)
         self.make_turn = make_turn
         self.drain_seconds = drain_seconds
-        self.cluster = cluster
+        self.use_cluster(cluster)
         self._admit_on = partial(Admission, quota=quota or Quota(), body_timeout=body_timeout)
         self._admission = self._admit_on(self.node)
         self._mistakes = Mistakes()
@@ -114,6 +115,12 @@ class RelayMiddleware:
         """
         self._mistakes.tell_workers(is_told or self.node.table.elsewhere is not None)
 
+    def use_cluster(self, url: str | None) -> None:
+        """Name the cluster that the node joins; see the argument `cluster`."""
+        self.cluster = url
+        self.membership = Membership(url) if url else None
+        """What makes the node a member, with its first request if its server does not."""
+
     def note_test(self) -> None:
         """Say nothing of a standard library that is not monkey-patched: a test serves the app."""
         self._mistakes.note_test()
@@ -130,6 +137,8 @@ class RelayMiddleware:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         self.node.settle_here()
+        if self.membership is not None:
+            self.membership.require(self.node)
         opening = read_opening(environ, start_response)
         router = find_router(self.routers, opening.path)
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Flask
 
+from greenrelay.cluster.joining import check_url
 from greenrelay.errors import ConfigurationError
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.protocol.origins import OriginPolicy
@@ -60,9 +61,7 @@ def _check_cluster(url: Any) -> None:
     if url is not None and not isinstance(url, str):
         raise ValueError(f"write a URL, like 'local:', or '' for none, got {url!r}")
     if url:
-        from greenrelay.cluster.urls import read_url  # needs a library that one node does not
-
-        read_url(url)
+        check_url(url)
 
 
 def _check_seconds(value: Any) -> None:
