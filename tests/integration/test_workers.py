@@ -43,11 +43,15 @@ def gunicorn(folder, *arguments):
     return Gunicorn(folder, *GEVENT, *arguments)
 
 
+def preloaded(folder, *arguments):
+    return gunicorn(folder, "--preload", *arguments)
+
+
 def deployments(tmp_path):
     return [path.name for path in Path(tmp_path, "tmp").glob("greenrelay-*/*")]
 
 
-@pytest.mark.parametrize("kind", [serve, gunicorn])
+@pytest.mark.parametrize("kind", [serve, gunicorn, preloaded])
 def test_clients_of_two_workers_are_in_one_room(start, kind):
     """§7.1, §7.6"""
     served = start(kind, *WORKERS)
