@@ -9,25 +9,33 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import ssl
 import sys
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 import gevent
 from gevent.event import AsyncResult
 
+from greenrelay.cluster.joining import check_url, join
 from greenrelay.doctor import examine
-from greenrelay.errors import ConfigurationError
+from greenrelay.errors import ClusterError, ConfigurationError
 from greenrelay.processes.interpreter import this_interpreter
+from greenrelay.processes.node import Node
 from greenrelay.sending import send
 from greenrelay.serving import reloading
 from greenrelay.serving.drain import drain
+from greenrelay.serving.joining import chosen_url
 from greenrelay.serving.loading import LoadError, load_app
-from greenrelay.serving.server import RelayServer
+from greenrelay.serving.server import BACKLOG, RelayServer
 from greenrelay.serving.stopping import StopSignals
 from greenrelay.terminal import ConnectError, connect
 from greenrelay.web.middleware import RelayMiddleware, find_middleware, find_node
 from greenrelay.wire import DRAIN_SECONDS
+
+if TYPE_CHECKING:  # needs msgpack, which is an extra's
+    from greenrelay.cluster.cluster import Cluster
 
 USAGE_ERROR = 2
 """Exit code for what the caller can mend: a bad option, a busy port, a broken import."""
@@ -85,9 +93,13 @@ def main(context: click.Context) -> None:
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 picks one."
 )
 @click.option(
-    "--workers", default=1, show_default=True, type=click.IntRange(1), help="Not more than one yet."
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Interpreters; more than one run under gunicorn, and are joined.",
 )
-@click.option("--cluster", help="Not in this version yet.", metavar="URL")
+@click.option("--cluster", help="Join the other nodes there: local:, redis://…", metavar="URL")
 @click.option("--node", help="Name of this node, as it stands in PIDs.")
 @click.option(
     "--certfile",
@@ -122,6 +134,8 @@ def serve(**given: Any) -> int:
         format="%(asctime)s %(levelname)s %(message)s",
     )
     _check(options)
+    if options.workers > 1:
+        serve_workers(options)
     if not options.reload:
         return run(options)
     if not reloading.is_child():
@@ -141,13 +155,13 @@ def serve(**given: Any) -> int:
 
 def _check(options: Options) -> None:
     """End with one clear line if options don't go together."""
-    if options.cluster is not None:
-        fail("--cluster: clusters are not in this version yet; leave it out, one node needs none")
-    if options.workers > 1:
-        fail(
-            "more than one worker needs --cluster, which is not in this version yet: their "
-            "processes could not reach each other; serve with one, or one for each port"
-        )
+    if options.cluster:
+        try:
+            check_url(options.cluster)
+        except ConfigurationError as error:
+            fail(f"--cluster: {error}")
+    if options.workers > 1 and options.reload:
+        fail("--reload serves with one worker: leave out --workers")
     if options.keyfile and not options.certfile:
         fail("--keyfile needs --certfile")
     if options.node is not None:
@@ -204,16 +218,38 @@ def run(options: Options, watcher: reloading.Watcher | None = None) -> int:
     middleware = find_middleware(application)
     if options.routers is not None:
         _use_routers(middleware, options.routers)
+    if options.cluster is not None and middleware is not None:
+        middleware.use_cluster(options.cluster)
     seconds = options.drain_seconds
     if seconds is None:
         seconds = DRAIN_SECONDS if middleware is None else middleware.drain_seconds
     node = find_node(application)
+    cluster = _join(node, options, middleware)
+    try:
+        return _run(options, application, seconds, watcher)
+    finally:
+        if cluster is not None:
+            cluster.stop()
+
+
+def _join(node: Node, options: Options, middleware: RelayMiddleware | None) -> Cluster | None:
+    url = chosen_url(middleware) if options.cluster is None else options.cluster
+    if not url:
+        return None
+    try:
+        return join(node, url)
+    except (ClusterError, ConfigurationError) as error:
+        fail(f"can't join the cluster: {error}")
+
+
+def _run(
+    options: Options, application: Any, seconds: float, watcher: reloading.Watcher | None
+) -> int:
+    node = find_node(application)
     stopping: AsyncResult[int] = AsyncResult()
     signals = StopSignals(node, seconds, lambda: stopping.set(0))
     server = start_server(options, application)
-    scheme = "https" if options.certfile else "http"
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    click.echo(f"greenrelay: listening on {scheme}://{host}:{server.server_port}", err=True)
+    click.echo(f"greenrelay: listening on {_url(options, server.server_port)}", err=True)
     if watcher is not None:
         watcher.watch(lambda: stopping.set(reloading.RELOAD))
     code: int = stopping.get()  # type: ignore[assignment]  # it waits for ever
@@ -225,6 +261,60 @@ def run(options: Options, watcher: reloading.Watcher | None = None) -> int:
     requests.join()
     signals.close()
     return code
+
+
+def serve_workers(options: Options) -> NoReturn:
+    """Become a gunicorn with several workers, or end with one clear line."""
+    try:
+        from greenrelay.serving.workers import Task, become
+    except ModuleNotFoundError as missing:
+        if missing.name != "gunicorn":
+            raise
+        fail("--workers needs gunicorn: pip install 'greenrelay[gunicorn]'")
+    application = load_or_fail(options.app)
+    middleware = find_middleware(application)
+    if options.routers is not None:
+        _use_routers(middleware, options.routers)
+    cluster = _join(find_node(application), options, middleware)
+    if cluster is not None:
+        cluster.stop()  # the workers join: this was to see that they can
+    seconds = options.drain_seconds
+    if seconds is None:
+        seconds = DRAIN_SECONDS if middleware is None else middleware.drain_seconds
+    try:
+        if options.certfile:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                options.certfile, options.keyfile
+            )
+    except OSError as error:
+        fail(f"can't use --certfile {options.certfile} with --keyfile {options.keyfile}: {error}")
+    try:
+        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+        address = (options.host, options.port)
+        listener = socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        _fail_to_listen(options, error)
+    become(
+        Task(
+            options.app,
+            _url(options, listener.getsockname()[1]),
+            listener.detach(),
+            options.workers,
+            options.cluster,
+            options.node,
+            options.routers,
+            options.certfile,
+            options.keyfile,
+            seconds,
+            options.log_level,
+        )
+    )
+
+
+def _url(options: Options, port: int) -> str:
+    scheme = "https" if options.certfile else "http"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"{scheme}://{host}:{port}"
 
 
 def start_server(options: Options, application: Any) -> RelayServer:
@@ -243,10 +333,14 @@ def start_server(options: Options, application: Any) -> RelayServer:
     try:
         server.start()
     except OSError as error:
-        # gevent adds the address to the system's text.
-        fault = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        fail(f"can't listen on {options.host} port {options.port}: {fault}")
+        _fail_to_listen(options, error)
     return server
+
+
+def _fail_to_listen(options: Options, error: OSError) -> NoReturn:
+    # gevent adds the address to the system's text.
+    fault = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+    fail(f"can't listen on {options.host} port {options.port}: {fault}")
 
 
 def _use_routers(middleware: RelayMiddleware | None, path: str) -> None:

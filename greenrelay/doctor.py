@@ -127,11 +127,12 @@ def _check_proxies(app: Any) -> Iterator[Finding]:
 
 def _check_scale(app: Any) -> Iterator[Finding]:
     cores = os.cpu_count() or 1
-    if cores > 1:
+    middleware = find_middleware(app)
+    if cores > 1 and (middleware is None or not middleware.cluster):
         yield Finding(
-            False, f"this machine has {cores} cores, and one node uses one of them; processes of "
-            "two workers can't reach each other without a cluster",
-            "serve each worker's clients by itself, or keep to one worker",
+            False, f"this machine has {cores} cores, and one node uses one of them",
+            "serve with several workers, which local: joins by itself (greenrelay serve --workers "
+            f"{cores}), or keep to one worker",
         )  # fmt: skip
 
 

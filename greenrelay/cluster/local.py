@@ -84,6 +84,7 @@ class LocalBackend:
         self._mesh: Mesh | None = None
         self._is_stopped = False
         self._joined = gevent.event.Event()
+        """We are a member, as far as we know."""
         self._rejoining: gevent.Greenlet[..., None] | None = None
 
     # -- joining and leaving ----------------------------------------------------
@@ -112,6 +113,7 @@ class LocalBackend:
         mesh.join()
         if not mesh.is_over:
             self._joined.set()
+        mesh.connect()
 
     def _open_directory(self) -> Directory:
         end = time.monotonic() + _OPEN_SECONDS

@@ -95,10 +95,10 @@ class Mesh:
     # -- joining and leaving ----------------------------------------------------
 
     def join(self) -> None:
-        """Become a member, and be connected to all; one that does not answer is lost. Switches.
+        """Become a member, who may claim names; `connect()` is next.
 
         Raises:
-            ClusterError: the ledger can't be written, or a living member has our name.
+            ClusterError: the ledger can't be written.
         """
         self._log.join(self.me.node, self._owner.lease)
         members = dict(self._log.ledger.members)
@@ -111,8 +111,19 @@ class Mesh:
         self._awaited = {key: 0 for key in order if key != self.me.incarnation}
         self._entrance.open()
         self._timer.start(self._guarded, self._on_timer)
-        self._meet({key for key in self._elders if members[key].node == self.me.node})
-        if any(member.node == self.me.node for member in self.links):
+
+    def connect(self) -> None:
+        """Meet all who were there before us; one that does not answer is lost. Switches.
+
+        Raises:
+            ClusterError: a living member has our name.
+        """
+        known = self._log.ledger.members
+        self._meet({key for key in self._elders & known.keys() if known[key].node == self.me.node})
+        if any(
+            member.node == self.me.node and member.incarnation in self._elders
+            for member in self.links
+        ):
             self.leave()
             raise ClusterError(
                 f"the name {self.me.node} is taken by a running node in {self._directory.path}: "

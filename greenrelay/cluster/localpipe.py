@@ -40,7 +40,7 @@ class Pipe:
             self._out.append(frame)
             self.pending += len(frame)
             self._send()
-        return True
+            return self._is_open
 
     def flush(self) -> None:
         """Send what waits, as much as goes."""
@@ -56,6 +56,7 @@ class Pipe:
                 self._out = [data]
                 return
             except OSError:  # the thread reads the end, and tells
+                self._is_open = False
                 self._out.clear()
                 self.pending = 0
                 return
@@ -82,6 +83,10 @@ class Pipe:
             frames.append(bytes(self._have[HEAD.size : end]))
             del self._have[:end]
         return frames, bool(data)
+
+    def abandon(self) -> None:
+        """In a child that was forked: close our copy, whoever held the lock in the parent."""
+        self.sock.close()
 
     def close(self) -> None:
         """Close it; idempotent."""

@@ -10,6 +10,7 @@ refreshed, by Redis's clock for the others and by its own for itself; what may b
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import Final
 
 import gevent
@@ -26,6 +27,9 @@ from greenrelay.errors import ClusterError
 
 CLAIM_SECONDS: Final = 3.0
 """Who asks for a name while Redis is away is told so after this long."""
+
+RETRY_SECONDS: Final = 0.05
+"""Between two claims, while Redis has lost its data and members are coming back."""
 
 FLUSH_SECONDS: Final = 0.7
 """What waits when a node stops has so long to get out."""
@@ -61,9 +65,9 @@ class RedisBackend:
         self._url = url
         places = find_places(url)
         self._site = Site(url, places, Keys(url.deployment), max_pending)
-        self._control = Control(url, places, self._site.keys.members, url.lease / 3)
-        self._names: dict[str, str] = {}
+        self._control = Control(url, places, self._site.keys.members, self._on_again)
         self._has_started = False
+        self._asserting: gevent.Greenlet[..., None] | None = None
 
     def start(self, me: Member, receiver: Receiver) -> None:
         """Join. Switches: yes.
@@ -94,25 +98,18 @@ class RedisBackend:
         Raises:
             ClusterError: Redis is away, or we are no member at the moment; try again.
         """
-        scripts = self._membership.stay.scripts
         try:
-            reply = self._control.ask(scripts.claim(name, pid), CLAIM_SECONDS)
+            return self._claim(name, pid, is_back=False)
         except BaseException:
-            # Redis may have carried it out all the same.
-            self._control.post(scripts.release(name, pid))
+            self.release(name, pid)  # Redis may have carried it out all the same
             raise
-        if reply[0] != b"held":
-            raise ClusterError("this node is no member of its cluster at the moment")
-        holder: str = reply[1].decode()
-        if holder == pid:
-            self._names[name] = pid
-        return holder
 
     def release(self, name: str, pid: str) -> None:
         """Give a name back, if `pid` holds it. Never blocks."""
-        if self._names.get(name) == pid:
-            del self._names[name]
-        self._control.post(self._membership.stay.scripts.release(name, pid))
+        stay = self._membership.stay
+        if stay.names.get(name) == pid:
+            del stay.names[name]
+        self._control.post(stay.scripts.release(name, pid))
 
     def pending(self, member: Member) -> int:
         """Return how many bytes for a member were handed over and are not yet on the wire."""
@@ -128,18 +125,43 @@ class RedisBackend:
             self._membership.leave()
         self._control.stop()
 
-    def _assert_soon(self) -> None:
-        gevent.spawn(self._assert_names, tuple(self._names.items()))
+    def _claim(self, name: str, pid: str, is_back: bool) -> str:
+        ends = time.monotonic() + CLAIM_SECONDS
+        while True:
+            stay = self._membership.stay
+            left = max(0.0, ends - time.monotonic())
+            reply = self._control.ask(stay.scripts.claim(name, pid, is_back), left)
+            if reply[0] == b"held":
+                holder: str = reply[1].decode()
+                if holder == pid:
+                    stay.names[name] = pid
+                return holder
+            if left < RETRY_SECONDS:
+                raise ClusterError("this node is no member of its cluster at the moment")
+            if reply[0] == b"lost":
+                self._membership.refresh_soon()
+            gevent.sleep(RETRY_SECONDS)
 
-    def _assert_names(self, names: tuple[tuple[str, str], ...]) -> None:
+    def _on_again(self) -> None:
+        if self._has_started:
+            self._membership.refresh_soon()
+            self._assert_soon()
+
+    def _assert_soon(self) -> None:
+        if not self._asserting:
+            self._asserting = gevent.spawn(self._assert_names)
+
+    def _assert_names(self) -> None:
         """Claim all names again; if somebody else has got one meanwhile, we are as good as lost."""
-        for name, pid in names:
-            if self._names.get(name) != pid:
-                continue
+        stay = self._membership.stay
+        for name, pid in tuple(stay.names.items()):
+            if stay.names.get(name) != pid:
+                continue  # released meanwhile
             try:
-                holder = self.claim(name, pid)
+                holder = self._claim(name, pid, is_back=True)
             except ClusterError:
-                continue
+                return  # it will be tried again when we have connected again
             if holder != pid:
-                self._membership.isolate()
+                if stay is self._membership.stay:
+                    self._membership.isolate()
                 return

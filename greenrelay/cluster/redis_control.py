@@ -9,7 +9,9 @@ lease.
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import gevent
@@ -31,12 +33,13 @@ MAX_POSTS: Final = 100_000
 class _Errand:
     """A command, and who waits for its answer."""
 
-    __slots__ = ("answer", "command", "is_post")
+    __slots__ = ("answer", "command", "is_post", "sent")
 
     def __init__(self, command: Command, answer: AsyncResult[Any] | None) -> None:
         self.command = command
         self.answer = answer
         self.is_post = answer is None
+        self.sent = 0.0
 
 
 class Control:
@@ -46,14 +49,18 @@ class Control:
         url: where, and who we are.
         places: which server has `key`.
         key: any key of the deployment that scripts use.
-        timeout: seconds that an answer may take.
+        on_again: is told that it has connected again, perhaps to another server, or to one that
+            has been started anew; it must not block.
     """
 
-    def __init__(self, url: RedisUrl, places: Places, key: str, timeout: float) -> None:
+    def __init__(
+        self, url: RedisUrl, places: Places, key: str, on_again: Callable[[], None]
+    ) -> None:
         self._url = url
         self._places = places
         self._key = key
-        self._timeout = timeout
+        self._on_again = on_again
+        self._timeout = url.lease / 3
         self._queue: deque[_Errand] = deque()
         self._wake = Event()
         self._link: Link | None = None
@@ -67,6 +74,12 @@ class Control:
             ClusterError: why it is not possible, in one line.
         """
         self._connect()
+        assert self._link is not None
+        try:
+            self._link.run([("PING",)])  # without a password one may connect, and no more
+        except ClusterError:
+            self._hang_up()
+            raise
 
     def start(self) -> None:
         """Carry out commands from now on, and connect again when needed."""
@@ -84,6 +97,16 @@ class Control:
         """Return the answer to a command. Switches: yes.
 
         Raises:
+            ClusterError: see `ask_when()`.
+        """
+        return self.ask_when(command, timeout)[0]
+
+    def ask_when(self, command: Command, timeout: float) -> tuple[Any, float]:
+        """Return the answer to a command, and when it was sent by `time.monotonic()`.
+
+        Switches: yes.
+
+        Raises:
             ClusterError: there is none in time, or it is a refusal. The command may be carried out
                 all the same.
         """
@@ -98,8 +121,8 @@ class Control:
         finally:
             errand.answer = None  # nobody waits: what has not been sent yet need not be
         if isinstance(answer, Refusal):
-            raise ClusterError(f"{self._url.shown}: {answer}")
-        return answer
+            raise ClusterError(f"{self._url.shown}: {answer}{self._advise(answer)}")
+        return answer, errand.sent
 
     def post(self, command: Command) -> None:
         """Carry out a command at some time, once or twice. Never blocks."""
@@ -110,6 +133,11 @@ class Control:
         """Find the server anew: it is not the right one any more."""
         self._hang_up()
         self._wake.set()
+
+    def _advise(self, refusal: Refusal) -> str:
+        if self._url.kind == "single" and refusal.code in ("MOVED", "CLUSTERDOWN"):
+            return "; it belongs to a Redis Cluster: write redis+cluster://"
+        return ""
 
     def _put(self, errand: _Errand) -> None:
         self._queue.append(errand)
@@ -132,7 +160,9 @@ class Control:
     def _work_off(self) -> None:
         if self._link is None:
             self._connect()
+            self._on_again()
         assert self._link is not None
+        self._link.check()  # what is sent over a broken one is lost
         errands = self._take()
         try:
             answers = self._link.run([errand.command for errand in errands])
@@ -149,6 +179,7 @@ class Control:
         while self._queue and len(errands) < MAX_ROUND:
             errand = self._queue.popleft()
             if errand.is_post or errand.answer is not None:
+                errand.sent = time.monotonic()
                 errands.append(errand)
         return errands
 

@@ -23,8 +23,8 @@ LOOKS: Final = 20
 """So often in a lease it is looked at whether the other one lives."""
 
 
-def join(site: Site, control: Control, stay: Stay, instead_of: str) -> Any:
-    """Become a member; return the script's report. Switches: yes.
+def join(site: Site, control: Control, stay: Stay, instead_of: str) -> tuple[Any, float]:
+    """Become a member; return the script's report, and when it was asked for. Switches: yes.
 
     Args:
         instead_of: the text of a member of our name that is us, and lost; or empty.
@@ -35,9 +35,9 @@ def join(site: Site, control: Control, stay: Stay, instead_of: str) -> Any:
     stay.wait(ANSWER_SECONDS)
     ends = None
     while True:
-        reply = control.ask(stay.scripts.join(instead_of), ANSWER_SECONDS)
+        reply, sent = control.ask_when(stay.scripts.join(instead_of), ANSWER_SECONDS)
         if reply[0] != b"taken":
-            return reply
+            return reply, sent
         other = read_member(reply[1].decode())
         if ends is not None and reply[3] > ends:
             raise ClusterError(

@@ -5,6 +5,7 @@
     greenrelay:{deployment}:{tag}:members               sorted set: member → when its lease ends
     greenrelay:{deployment}:{tag}:lost                  sorted set: member → when it was lost
     greenrelay:{deployment}:{tag}:version               counts the events
+    greenrelay:{deployment}:{tag}:young                 there while names that Redis lost come back
     greenrelay:{deployment}:{tag}:names                 hash: name → member and PID
     greenrelay:{deployment}:{tag}:names:MEMBER          set: the names of one member
 
@@ -35,6 +36,7 @@ class Keys:
         self.members: Final = f"{tagged}members"
         self.lost: Final = f"{tagged}lost"
         self.version: Final = f"{tagged}version"
+        self.young: Final = f"{tagged}young"
         self.names: Final = f"{tagged}names"
 
     def names_of(self, member: str) -> str:

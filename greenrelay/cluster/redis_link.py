@@ -177,12 +177,21 @@ class _GreenConnection(Connection):
 
 
 def _make_context(tls: Tls) -> gevent.ssl.SSLContext:
-    context = gevent.ssl.create_default_context(cafile=tls.ca_certs)
+    # Not `create_default_context()`: its sockets would hold up all greenlets.
+    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = tls.checks_hostname and tls.is_verified
     if not tls.is_verified:
         context.verify_mode = gevent.ssl.CERT_NONE
-    if tls.certfile:
-        context.load_cert_chain(tls.certfile, tls.keyfile)
+    try:
+        if tls.ca_certs:
+            context.load_verify_locations(tls.ca_certs)
+        else:
+            context.load_default_certs()
+        if tls.certfile:
+            context.load_cert_chain(tls.certfile, tls.keyfile)
+    except OSError as error:
+        files = ", ".join(filter(None, (tls.ca_certs, tls.certfile, tls.keyfile)))
+        raise OSError(f"can't use the TLS files {files} ({error.strerror or error})") from None
     return context
 
 

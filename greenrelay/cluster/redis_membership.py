@@ -113,7 +113,7 @@ class Membership:
         if member == self.stay.me and sign == "-":
             self.isolate()
         elif not self._roster.read_event(number, sign, member):
-            self._refresh_soon()
+            self.refresh_soon()
 
     def on_message(self, data: bytes) -> None:
         """Take what a member has published to us."""
@@ -133,7 +133,7 @@ class Membership:
         """Take note that the subscription was away."""
         self._receiver.on_maybe_lost("missed, while the subscription was away", 1)
         self._roster.version = ""
-        self._refresh_soon()
+        self.refresh_soon()
 
     def on_maybe_lost(self, what: str, count: int) -> None:
         """Pass it on."""
@@ -158,18 +158,18 @@ class Membership:
             if not self._refresh():
                 self._start_over()
 
-    def _refresh_soon(self) -> None:
+    def refresh_soon(self) -> None:
+        """Ask whether we are still a member, and who else is. Never blocks."""
         self._nudge.set()
 
     def _refresh(self) -> bool:
         """Keep the lease; false if it has ended."""
-        sent = time.monotonic()
-        left = self._deadline - sent
+        left = self._deadline - time.monotonic()
         if left <= 0:
             return False
         known = "" if self._roster.has_missing else self._roster.version
         try:
-            reply = self._control.ask(
+            reply, sent = self._control.ask_when(
                 self.stay.scripts.refresh(known, is_valid=True), min(left, self._timeout)
             )
         except ClusterError:
@@ -183,8 +183,7 @@ class Membership:
         return True
 
     def _join(self, instead_of: str) -> None:
-        sent = time.monotonic()
-        reply = join(self._site, self._control, self.stay, instead_of)
+        reply, sent = join(self._site, self._control, self.stay, instead_of)
         self._is_member = True
         self._take_report(reply, sent)
         if instead_of:

@@ -161,7 +161,7 @@ class _Cluster:
         link = Link(self._url, address, ANSWER_SECONDS)
         ranges = [
             # An empty host is the one that was asked.
-            (first, last, (master[0].decode() or address[0], master[1]))
+            (first, last, ((master[0] or b"").decode() or address[0], master[1]))
             for first, last, master, *_ in _ask(link, ("CLUSTER", "SLOTS"))
         ]
         if not ranges:

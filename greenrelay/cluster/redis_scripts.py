@@ -23,8 +23,11 @@ REAP_AT_ONCE: Final = 100
 FREE_AT_ONCE: Final = 500
 """Names freed in one step, about a millisecond of Redis's time."""
 
+YOUNG_MS: Final = 2000
+"""Nodes take about so long to be back after Redis was started again."""
+
 _COMMON: Final = """
-local MEMBERS, LOST, VERSION, NAMES, OWN = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local MEMBERS, LOST, VERSION, NAMES, YOUNG, OWN = unpack(KEYS)
 local PUBLISH, EVENTS, SEED = ARGV[1], ARGV[2], ARGV[3]
 local LEASE, ME = tonumber(ARGV[4]), ARGV[5]
 local time = redis.call('TIME')
@@ -84,6 +87,7 @@ local ends = redis.call('ZSCORE', MEMBERS, ME)
 local known = ARGV[6]
 if not ends then
     if ARGV[7] ~= '1' or redis.call('ZSCORE', LOST, ME) then return {'lost'} end
+    if redis.call('EXISTS', VERSION) == 0 then redis.call('SET', YOUNG, 1, 'PX', YOUNG_MS) end
     tell('+', ME)
     known = 'lost data'
 elseif tonumber(ends) <= now then
@@ -94,13 +98,15 @@ renew()
 local reply = report(known, reap())
 if not ends then reply[1] = 'again' end
 return reply
-"""
+""".replace("YOUNG_MS", str(YOUNG_MS))
 
 _LEAVE: Final = """
 if redis.call('ZSCORE', MEMBERS, ME) then lose(ME) end
 reap()
 redis.call('DEL', OWN)
-if redis.call('ZCARD', MEMBERS) == 0 then redis.call('DEL', MEMBERS, LOST, VERSION, NAMES) end
+if redis.call('ZCARD', MEMBERS) == 0 then
+    redis.call('DEL', MEMBERS, LOST, VERSION, NAMES, YOUNG)
+end
 """
 
 _CLAIM: Final = """
@@ -114,6 +120,8 @@ local held = redis.call('HGET', NAMES, name)
 if held then
     local member, holder = string.match(held, '^(%S+) (.*)$')
     if holder ~= pid and is_up(member) then return {'held', holder} end
+elseif ARGV[8] ~= '1' and redis.call('EXISTS', YOUNG) == 1 then
+    return {'wait'}
 end
 redis.call('HSET', NAMES, name, ME .. ' ' .. pid)
 redis.call('SADD', OWN, name)
@@ -181,9 +189,16 @@ class Scripts:
         """Be no member any more; the last one takes the keys along."""
         return self._make(_LEAVE)
 
-    def claim(self, name: str, pid: str) -> tuple[str, ...]:
-        """Take a name unless a member holds it: `held PID`, or `lost`: we are no member."""
-        return self._make(_CLAIM, name, pid)
+    def claim(self, name: str, pid: str, is_back: bool = False) -> tuple[str, ...]:
+        """Take a name unless a member holds it.
+
+        The reply: `held PID`; `lost`: we are no member; `wait`: Redis has lost its names a moment
+        ago, and whoever held one may claim it first.
+
+        Args:
+            is_back: it was ours when Redis lost it.
+        """
+        return self._make(_CLAIM, name, pid, str(int(is_back)))
 
     def release(self, name: str, pid: str) -> tuple[str, ...]:
         """Give a name back, if it is still ours."""
@@ -196,6 +211,6 @@ class Scripts:
     def _make(self, body: str, *args: str, owner: str = "") -> tuple[str, ...]:
         keys = self._keys
         own = keys.names_of(owner or self.me)
-        shared = (keys.members, keys.lost, keys.version, keys.names)
+        shared = (keys.members, keys.lost, keys.version, keys.names, keys.young)
         # The text each time, not its hash: Redis may have been started anew, or be another one.
-        return ("EVAL", _COMMON + body, "5", *shared, own, *self._common, *args)
+        return ("EVAL", _COMMON + body, "6", *shared, own, *self._common, *args)

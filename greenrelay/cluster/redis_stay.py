@@ -54,6 +54,8 @@ class Stay:
     def __init__(self, site: Site, me: Member, hearer: Hearer) -> None:
         url, places, keys, max_pending = site
         self.me: Final = me
+        self.names: Final[dict[str, str]] = {}
+        """The names that we hold, and for which PID."""
         self.scripts: Final = Scripts(keys, me, url.lease, places.publish, random.randrange(_SEEDS))
         self.writer: Final = Writer(url, places, self.scripts.me, hearer.on_maybe_lost, max_pending)
         events, inbox = {keys.events: hearer.on_event}, {keys.channel(me): hearer.on_message}

@@ -3,9 +3,9 @@
     publish() ─► Outgoing, one for each member: what waits, in order
                  ─► Lane, one for each server: [its greenlet] all that waits in one round trip
 
-What waits for one member becomes one message. The answer to it tells how many have heard it: none
-means that it is lost. A message without an answer may be lost, and is not sent again: at most once.
-What has not been sent waits for the next connection, up to a bound.
+What waits for one member becomes one message, and the next one goes out when that is answered. The
+answer tells how many have heard it: if nobody has, it waits again. A message without an answer may
+be lost, and is not sent again: at most once. All that waits has a bound.
 
 A node sends nothing while its lease is in doubt: others may have declared it lost.
 """
@@ -38,6 +38,9 @@ MAX_MESSAGE_BYTES: Final = 256 * 1024
 MAX_ROUND_BYTES: Final = 1024 * 1024
 """One round trip carries so much: it has to be through within the time-out of a slow network."""
 
+MAX_DEAF_SECONDS: Final = 1.0
+"""A member whose channel nobody hears, because it connects again, is tried so often at least."""
+
 ITEM_COST: Final = 64
 """What an item costs in memory beyond its bytes."""
 
@@ -47,7 +50,7 @@ MaybeLost = Callable[[str, int], None]
 class Outgoing:
     """What waits for one member."""
 
-    __slots__ = ("channel", "items", "lane", "member", "size")
+    __slots__ = ("backoff", "channel", "deaf_for", "is_ready", "items", "lane", "member", "size")
 
     def __init__(self, member: Member, channel: str) -> None:
         self.member = member
@@ -55,6 +58,9 @@ class Outgoing:
         self.items: deque[bytes] = deque()
         self.size = 0
         self.lane: Lane | None = None
+        self.is_ready = False  # in the lane's queue, where it stands once
+        self.backoff = Backoff(MAX_DEAF_SECONDS)
+        self.deaf_for = 0.0  # seconds, until it is tried again
 
     def take(self) -> list[bytes]:
         """Return the items of the next message; they wait no more."""
@@ -200,6 +206,7 @@ class Writer:
         for outgoing in self._outgoing.values():
             if outgoing.lane is lane:
                 outgoing.lane = None
+                outgoing.is_ready = False
                 if outgoing.items:
                     self._hand_over(outgoing)
 
@@ -259,9 +266,11 @@ class Lane:
         self._greenlet = gevent.spawn(self._run)
 
     def put(self, outgoing: Outgoing) -> None:
-        """Take note that somebody has something to send. Never blocks."""
-        self._ready.append(outgoing)
-        self._wake.set()
+        """Take note that somebody of this lane has something to send. Never blocks."""
+        if outgoing.lane is self and not outgoing.is_ready:
+            outgoing.is_ready = True
+            self._ready.append(outgoing)
+            self._wake.set()
 
     def stop(self) -> None:
         """End. Switches: yes."""
@@ -287,32 +296,29 @@ class Lane:
         size = 0
         while self._ready and size < MAX_ROUND_BYTES:
             outgoing = self._ready.popleft()
+            outgoing.is_ready = False
             items = outgoing.take()
             if items:
                 size += sum(map(len, items))
                 messages.append(Message(outgoing, items))
-            if outgoing.items:
-                self._ready.append(outgoing)
         return messages
 
     def _send(self, messages: list[Message]) -> None:
-        stale: list[Message] = []
-        answered = 0
+        answered, is_stale = 0, False
         try:
             self._put_on_the_wire(messages)
             for message in messages:
-                if not self._look_at(message, self.link.receive()):
-                    stale.append(message)
+                is_stale |= self._look_at(message, self.link.receive())
                 answered += 1
         except LinkDown:
             rest = sum(len(message.items) for message in messages[answered:])
             self._writer.maybe_lost("on their way when the connection to Redis broke", rest)
             raise
-        finally:
-            for message in reversed(stale):
-                self._writer.put_back(message)
-        if stale:
+        if is_stale:
             raise LinkDown("this server is not the right one, or not yet")
+        for message in messages:
+            if message.outgoing.items:
+                self._again(message.outgoing)
 
     def _put_on_the_wire(self, messages: list[Message]) -> None:
         try:
@@ -326,12 +332,23 @@ class Lane:
         return (self._writer.places.publish, message.outgoing.channel, bundle)
 
     def _look_at(self, message: Message, answer: Any) -> bool:
-        """Count what was lost; false if the message was not carried out, and may be sent again."""
-        count, node = len(message.items), message.outgoing.member.node
+        """Take an answer; true if the message belongs to another server."""
+        outgoing = message.outgoing
         if isinstance(answer, Refusal):
             if answer.is_stale:
-                return False
-            self._writer.maybe_lost(f"refused by Redis: {answer}", count)
+                self._writer.put_back(message)
+                return True
+            self._writer.maybe_lost(f"refused by Redis: {answer}", len(message.items))
         elif answer == 0:
-            self._writer.maybe_lost(f"nobody heard them on {node}", count)
-        return True
+            self._writer.put_back(message)
+            outgoing.deaf_for = outgoing.backoff.next()
+        else:
+            outgoing.deaf_for = 0.0
+            outgoing.backoff.reset()
+        return False
+
+    def _again(self, outgoing: Outgoing) -> None:
+        if outgoing.deaf_for:
+            gevent.spawn_later(outgoing.deaf_for, self.put, outgoing)
+        else:
+            self.put(outgoing)

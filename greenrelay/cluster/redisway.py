@@ -13,6 +13,7 @@ is lost: envelopes are numbered, so it arrives once at most.
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import threading
 import time
@@ -33,6 +34,8 @@ from greenrelay.cluster.redis_scripts import Scripts
 from greenrelay.cluster.redis_urls import Login, RedisUrl, parse_redis_url
 from greenrelay.cluster.urls import ClusterURL
 from greenrelay.errors import ClusterError
+
+log = logging.getLogger("greenrelay.cluster")
 
 ANSWER_SECONDS: Final = 2.0
 TURN_SECONDS: Final = 0.2
@@ -128,7 +131,9 @@ class RedisWay:
                     self._due, self._roster.version = 0.0, ""
                 self._turn()
                 backoff = 0.0
-            except (RedisError, OSError) as error:
+            except Exception as error:  # the outermost: a bug of ours must not end the client
+                if not isinstance(error, (RedisError, OSError)):
+                    log.exception("a client's connections failed")
                 self._note(error)
                 self._unsubscribe()
                 backoff = min(MAX_BACKOFF_SECONDS, max(0.05, 2 * backoff))

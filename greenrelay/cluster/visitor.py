@@ -80,6 +80,8 @@ class Visitor:
             self.me, member, carrier, _later, secret=secret, max_bytes=max_bytes
         )
         self._is_settled = False
+        self._refusal = ""
+        """Why something that came was not taken, the last time."""
         self._told_at = -QUIET_SECONDS
         self._handlers: dict[type, Callable[[Peer, Any], None]] = {
             operations.Send: self._on_send,
@@ -100,19 +102,25 @@ class Visitor:
         """Wait until everybody who is there has told which names and groups there are.
 
         Raises:
-            ClusterError: we are no member, and that does not change in time.
+            ClusterError: we are no member, or understand nobody, and that does not change in time.
         """
         end = time.monotonic() + seconds
-        while not self._is_settled:
+        while not (self._is_settled and self.way.is_joined):
             with self.lock:
-                has_news = all(peer.has_synced for peer in self._peers.values())
-                self._is_settled = self.way.is_joined and has_news
-            if time.monotonic() > end:
-                if not self.way.is_joined:
-                    raise ClusterError(f"the cluster is away: {self.way.problem or 'no answer'}")
+                synced = [peer.has_synced for peer in self._peers.values()]
+                self._is_settled = self.way.is_joined and all(synced)
+            if self._is_settled:
                 return
-            if not self._is_settled:
-                time.sleep(LOOK_SECONDS)
+            if time.monotonic() > end:
+                self._check_news(any(synced))
+                return
+            time.sleep(LOOK_SECONDS)
+
+    def _check_news(self, has_some: bool) -> None:
+        if not self.way.is_joined:
+            raise ClusterError(f"the cluster is away: {self.way.problem or 'no answer'}")
+        if self._refusal and not has_some:
+            raise ClusterError(f"no node is understood: {self._refusal}; is the secret the same?")
 
     def find(self, pid: str) -> Peer | None:
         """Return the node that a PID lives on; `None`: it is no member."""
@@ -232,6 +240,7 @@ class Visitor:
             self._refuse(f"refused from node {peer.member.node}: {error}")
 
     def _refuse(self, text: str) -> None:
+        self._refusal = text
         now = time.monotonic()
         if now - self._told_at >= QUIET_SECONDS:
             self._told_at = now

@@ -18,6 +18,7 @@ import gevent
 import gevent.monkey
 from werkzeug.test import TestResponse
 
+from greenrelay.cluster.joining import leave
 from greenrelay.logs import log_now
 from greenrelay.pid import PID
 from greenrelay.processes.current import on_node
@@ -85,6 +86,8 @@ class ServedApp:
             self.node.settle_here()
             self._middleware.note_test()
             self._middleware.move(self.node)  # also to the same: this loop may be another one
+            if self._middleware.membership is not None:
+                self._middleware.membership.join(self.node)
         self._older = frozenset(entity.pid for entity in self.node)
         if self.thread is None and not is_patched():
             self._rescue = Rescue(self.server.socket, self.server.loop)
@@ -193,6 +196,7 @@ class ServedApp:
         self.server.close()
         drain(self.node, drain_seconds, self._older)
         self.server.stop(timeout=drain_seconds)
+        leave(self.node)
         self.node.note_draining(False)
         if self.thread is not None:  # its loop ends with it, and nothing goes on
             await_end(self.node, self._older)

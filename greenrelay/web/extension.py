@@ -89,6 +89,7 @@ class GreenRelay:
                 settings["GREENRELAY_MAX_CONNECTIONS_PER_ADDRESS"],
             ),
             drain_seconds=settings["GREENRELAY_DRAIN_SECONDS"],
+            cluster=settings["GREENRELAY_CLUSTER"],
             make_turn=lambda: AppTurn(app),
         )
         app.extensions["greenrelay"] = middleware

@@ -33,6 +33,7 @@ from greenrelay.relay.session import Session
 from greenrelay.web.admission import Admission, Admitted, RelayRequest
 from greenrelay.web.answer import Answer, refuse
 from greenrelay.web.direct import STREAM_KEY, DirectStream
+from greenrelay.web.membership import Membership
 from greenrelay.web.mistakes import Mistakes
 from greenrelay.web.opening import Opening, read_opening
 from greenrelay.web.quota import Quota
@@ -63,6 +64,8 @@ class RelayMiddleware:
         trusted_proxies: addresses or networks whose `X-Forwarded-*` are believed.
         quota: how many connections there may be.
         drain_seconds: how long clients and processes have to end when the server stops.
+        cluster: URL of the cluster that its server's node joins; `""`: none, whatever else says
+            so; by default what the server was told.
         make_turn: gives what surrounds each message of the processes that views spawn.
         body_timeout: seconds for which the body of a request that becomes a relay may not go on,
             where the server is not greenrelay's and has no time-out of its own; 0 is off.
@@ -79,6 +82,7 @@ class RelayMiddleware:
         trusted_proxies: str | Sequence[str] = (),
         quota: Quota | None = None,
         drain_seconds: float = DRAIN_SECONDS,
+        cluster: str | None = None,
         make_turn: Callable[[], Turn] | None = None,
         body_timeout: float = BODY_TIMEOUT_SECONDS,
     ) -> None:
@@ -90,6 +94,7 @@ class RelayMiddleware:
         self.use_routers(routers)
         self.make_turn = make_turn
         self.drain_seconds = drain_seconds
+        self.use_cluster(cluster)
         self._admit_on = partial(Admission, quota=quota or Quota(), body_timeout=body_timeout)
         self._admission = self._admit_on(self.node)
         self._mistakes = Mistakes()
@@ -103,12 +108,18 @@ class RelayMiddleware:
         self._admission = self._admit_on(node)
 
     def note_workers(self, is_told: bool = False) -> None:
-        """Say once that the processes of several workers can't reach each other.
+        """Say once that the processes of several workers can't reach each other, if that is so.
 
         Args:
             is_told: another worker says it.
         """
-        self._mistakes.tell_workers(is_told)
+        self._mistakes.tell_workers(is_told or self.node.table.elsewhere is not None)
+
+    def use_cluster(self, url: str | None) -> None:
+        """Name the cluster that the node joins; see the argument `cluster`."""
+        self.cluster = url
+        self.membership = Membership(url) if url else None
+        """What makes the node a member, with its first request if its server does not."""
 
     def note_test(self) -> None:
         """Say nothing of a standard library that is not monkey-patched: a test serves the app."""
@@ -126,6 +137,8 @@ class RelayMiddleware:
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
         self.node.settle_here()
+        if self.membership is not None:
+            self.membership.require(self.node)
         opening = read_opening(environ, start_response)
         router = find_router(self.routers, opening.path)
         try:

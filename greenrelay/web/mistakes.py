@@ -94,15 +94,16 @@ class Mistakes:
         """Tell once what several workers mean.
 
         Args:
-            is_told: somebody else does.
+            is_told: somebody else does, or they are joined.
         """
         if not (self._has_told_workers or is_told):
             log_now(
                 log,
                 logging.WARNING,
                 "this server has several workers, and each is a node by itself: a process, name "
-                "or group of one is unknown in the others, so that a room is split. Nodes can't "
-                "be joined in this version: run one worker, as gunicorn -w 1 does",
+                "or group of one is unknown in the others, so that a room is split. Join them: "
+                "serve with gunicorn -c python:greenrelay.gunicorn or greenrelay serve --workers, "
+                "and leave GREENRELAY_CLUSTER unset or write 'local:'; or run one worker",
             )
         self._has_told_workers = True
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Flask
 
+from greenrelay.cluster.joining import check_url
 from greenrelay.errors import ConfigurationError
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.protocol.origins import OriginPolicy
@@ -57,8 +58,10 @@ def _check_node(name: Any) -> None:
 
 
 def _check_cluster(url: Any) -> None:
+    if url is not None and not isinstance(url, str):
+        raise ValueError(f"write a URL, like 'local:', or '' for none, got {url!r}")
     if url:
-        raise ValueError("clusters are not in this version yet; one node needs none")
+        check_url(url)
 
 
 def _check_seconds(value: Any) -> None:

@@ -104,7 +104,11 @@ class Program:
         for number in range(rounds):
             name, pid = f"name{dice.randrange(names)}", f"proc@{self.me.node}/{number}"
             me = self.me.incarnation
-            if self.backend.claim(name, pid) == pid and self.hold(os.path.join(folder, name), me):
+            try:
+                holder = self.backend.claim(name, pid)
+            except ClusterError:  # it has just woken up, and another stands still
+                continue
+            if holder == pid and self.hold(os.path.join(folder, name), me):
                 held += 1
                 gevent.sleep(dice.choice([0, 0, 0.001]))
                 self.let_go(os.path.join(folder, name), me)

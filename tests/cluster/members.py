@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import gevent
+import pytest
 from gevent import subprocess
 
 from greenrelay.testing import wait_until
@@ -52,7 +53,10 @@ class MemberProcess:
 
     def wait_for(self, what, count=1, seconds=SECONDS, **more):
         """Return the last of so many of a kind, once they are there."""
-        wait_until(lambda: len(self.all_told(what, **more)) >= count, seconds)
+        try:
+            wait_until(lambda: len(self.all_told(what, **more)) >= count, seconds)
+        except AssertionError:
+            raise AssertionError(f"{self.node} told {self.told}, {''.join(self.errors)}") from None
         return self.all_told(what, **more)[-1]
 
     def begin(self, verb, *arguments):
@@ -90,3 +94,35 @@ class MemberProcess:
         gevent.joinall(self._readers, timeout=SECONDS)
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             pipe.close()
+
+
+class Processes:
+    """Starts members in processes; calling it returns when all know each other."""
+
+    def __init__(self, root):
+        self._root = root
+        self.started = []
+
+    def start(self, node, **options):
+        """Start one, and wait for nothing."""
+        member = MemberProcess(node, root=self._root, **options)
+        self.started.append(member)
+        return member
+
+    def __call__(self, *nodes, **options):
+        fresh = [self.start(node, **options) for node in nodes]
+        for member in fresh:
+            member.wait_for("joined")
+        living = [member for member in self.started if member.process.poll() is None]
+        names = {member.node for member in living}
+        wait_until(lambda: all(m.is_up == names - {m.node} for m in living), SECONDS)
+        return fresh[0] if len(fresh) == 1 else fresh
+
+
+@pytest.fixture
+def processes(tmp_path):
+    """Start members in processes; all are ended after the test."""
+    processes = Processes(str(tmp_path))
+    yield processes
+    for member in processes.started:
+        member.end()

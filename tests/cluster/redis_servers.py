@@ -39,16 +39,19 @@ class RedisServer:
         folder: what it writes goes there.
         options: as in its configuration file, `_` for `-`.
         arguments: of its command line, before the options.
+        is_plain: without the options that all others have.
     """
 
-    def __init__(self, folder, *arguments, port=None, **options):
-        self.port = port or free_port()
+    def __init__(self, folder, *arguments, is_plain=False, **options):
+        self.port = free_port()
         self._folder = folder / str(self.port)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._password = options.get("requirepass")
         self._arguments = list(arguments)
+        if options.get("cluster_enabled") == "yes":
+            options["cluster_port"] = self.cluster_port = free_port()
         everyday = {"save": "", "appendonly": "no", "bind": "127.0.0.1", "dir": str(self._folder)}
-        for name, value in {**everyday, **options}.items():
+        for name, value in ({} if is_plain else {**everyday, **options}).items():
             words = value if isinstance(value, list) else [value]
             self._arguments += [f"--{name.replace('_', '-')}", *map(str, words)]
         self.process = None
@@ -68,7 +71,8 @@ class RedisServer:
 
     @property
     def _port_arguments(self):
-        return ["--port", str(self.port)]
+        tls = ["--port", "0", "--tls-port", str(self.port)]
+        return tls if "--tls-cert-file" in self._arguments else ["--port", str(self.port)]
 
     def _answers(self):
         assert self.process.poll() is None, (self._folder / "log").read_text()

@@ -12,7 +12,7 @@ from greenrelay.testing import wait_until
 
 NODES = ("one", "two", "three", "four")
 NAMES, ROUNDS = 50, 1000
-LEASE = 0.5
+LEASE = 1.0
 
 
 def begin_races(members, folder, rounds=ROUNDS, names=NAMES):

@@ -132,8 +132,9 @@ def test_process_that_lets_nobody_run_is_named(gunicorn):
 TOLD = "this server has several workers, and each is a node by itself"
 
 
-def test_several_workers_are_told_once_what_that_means(gunicorn):
-    """§10.3: by the first of them, and not again by those that replace it."""
+def test_several_workers_are_told_once_what_that_means(gunicorn, monkeypatch):
+    """§10.3: where they are no cluster; by the first of them, and not by those that replace it."""
+    monkeypatch.setenv("GREENRELAY_CLUSTER", "")
     served = gunicorn(*GEVENT, "--workers", "2")
     wait_until(lambda: TOLD in served.text, SECONDS)
     served.process.send_signal(signal.SIGHUP)

@@ -143,3 +143,18 @@ def start_program(server):
     yield start
     for program in programs:
         program.end()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """Return the files of a server that is `localhost`: the certificate and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    files = [str(folder / name) for name in ("cert.pem", "key.pem")]
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(
+        [*command.split(), *name, "-out", files[0], "-keyout", files[1]],
+        check=True,
+        capture_output=True,
+    )
+    return files
