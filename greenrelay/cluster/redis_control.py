@@ -130,9 +130,9 @@ class Control:
             self._put(_Errand(command, None))
 
     def reconnect(self) -> None:
-        """Find the server anew: it is not the right one any more."""
-        self._hang_up()
-        self._wake.set()
+        """Find the server anew: it is not the right one any more. Never blocks."""
+        if self._link is not None:
+            self._link.break_off()
 
     def _advise(self, refusal: Refusal) -> str:
         if self._url.kind == "single" and refusal.code in ("MOVED", "CLUSTERDOWN"):

@@ -33,7 +33,7 @@ class Site(NamedTuple):
 
 
 class Hearer(Protocol):
-    """Who is told; nothing of it blocks or raises."""
+    """Who is told; nothing of it raises."""
 
     def on_event(self, data: bytes) -> None:
         """Take what comes on the events' channel."""

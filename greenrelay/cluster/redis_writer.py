@@ -32,7 +32,7 @@ from greenrelay.errors import ClusterError
 MAX_PENDING_BYTES: Final = 32 * 1024 * 1024
 """What waits for all members together: more than a short absence of Redis fills."""
 
-MAX_MESSAGE_BYTES: Final = 256 * 1024
+MAX_MESSAGE_BYTES: Final = 512 * 1024
 """What waits for one member goes out in messages of about this size."""
 
 MAX_ROUND_BYTES: Final = 1024 * 1024
@@ -161,7 +161,7 @@ class Writer:
     def reconnect(self) -> None:
         """Find the servers anew: those known are not the right ones any more."""
         for lane in tuple(self._lanes.values()):
-            lane.link.close()
+            lane.link.break_off()
 
     def stop(self) -> None:
         """Send nothing more; what waits is lost. Switches: yes."""
