@@ -81,9 +81,9 @@ class Listener:
         if self._link is not None:
             self._link.break_off()
 
-    def stop(self) -> None:
-        """Hear nothing more. Switches: yes."""
-        self._greenlet.kill()
+    def stop(self, block: bool = True) -> None:
+        """Hear nothing more; with `block` it has happened when this returns, and switches."""
+        self._greenlet.kill(block=block)
 
     def _run(self) -> None:
         backoff = Backoff(self._url.lease / 3)
@@ -98,7 +98,7 @@ class Listener:
                 self._listen()
             except ClusterError as error:
                 self._problem = error
-                self._places.forget()
+                self._places.forget(str(error))
             finally:
                 self._hang_up()
             gevent.sleep(backoff.next())

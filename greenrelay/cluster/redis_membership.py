@@ -215,7 +215,7 @@ class Membership:
         self._is_member = False
         self._roster.lose_all()
         me = self._receiver.on_isolated()
-        old.end()
+        old.end(block=False)
         self._roster.become(me)
         self.stay = Stay(self._site, me, self)
         backoff = Backoff(self._timeout)

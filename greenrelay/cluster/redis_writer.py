@@ -163,11 +163,11 @@ class Writer:
         for lane in tuple(self._lanes.values()):
             lane.link.break_off()
 
-    def stop(self) -> None:
-        """Send nothing more; what waits is lost. Switches: yes."""
-        self._greenlet.kill()
+    def stop(self, block: bool = True) -> None:
+        """Send nothing more; what waits is lost. Switches, with `block`."""
+        self._greenlet.kill(block=block)
         for lane in tuple(self._lanes.values()):
-            lane.stop()
+            lane.stop(block)
         self._lanes.clear()
         waiting = sum(len(outgoing.items) for outgoing in self._outgoing.values())
         if waiting:
@@ -198,9 +198,9 @@ class Writer:
         self._size += cost
         return True
 
-    def lose_lane(self, lane: Lane) -> None:
+    def lose_lane(self, lane: Lane, problem: str) -> None:
         """Find other lanes for those whose lane has ended."""
-        self.places.forget()
+        self.places.forget(problem)
         if self._lanes.get(lane.link.address) is lane:
             del self._lanes[lane.link.address]
         for outgoing in self._outgoing.values():
@@ -272,10 +272,9 @@ class Lane:
             self._ready.append(outgoing)
             self._wake.set()
 
-    def stop(self) -> None:
-        """End. Switches: yes."""
-        self._greenlet.kill()
-        self.link.close()
+    def stop(self, block: bool) -> None:
+        """End. Switches, with `block`."""
+        self._greenlet.kill(block=block)
 
     def _run(self) -> None:
         try:
@@ -287,9 +286,10 @@ class Lane:
                     self.link.check()  # what is sent over a broken one is lost
                     self._send(self._gather())
                     self._writer.backoff.reset()
-        except ClusterError:
+        except ClusterError as error:
+            self._writer.lose_lane(self, str(error))
+        finally:
             self.link.close()
-            self._writer.lose_lane(self)
 
     def _gather(self) -> list[Message]:
         messages: list[Message] = []
@@ -304,18 +304,18 @@ class Lane:
         return messages
 
     def _send(self, messages: list[Message]) -> None:
-        answered, is_stale = 0, False
+        answered, stale = 0, ""
         try:
             self._put_on_the_wire(messages)
             for message in messages:
-                is_stale |= self._look_at(message, self.link.receive())
+                stale = self._look_at(message, self.link.receive()) or stale
                 answered += 1
         except LinkDown:
             rest = sum(len(message.items) for message in messages[answered:])
             self._writer.maybe_lost("on their way when the connection to Redis broke", rest)
             raise
-        if is_stale:
-            raise LinkDown("this server is not the right one, or not yet")
+        if stale:
+            raise LinkDown(stale)
         for message in messages:
             if message.outgoing.items:
                 self._again(message.outgoing)
@@ -331,13 +331,13 @@ class Lane:
         bundle = write_bundle(self._writer.sender, message.items)
         return (self._writer.places.publish, message.outgoing.channel, bundle)
 
-    def _look_at(self, message: Message, answer: Any) -> bool:
-        """Take an answer; true if the message belongs to another server."""
+    def _look_at(self, message: Message, answer: Any) -> str:
+        """Take an answer; return why the message belongs to another server, if it does."""
         outgoing = message.outgoing
         if isinstance(answer, Refusal):
             if answer.is_stale:
                 self._writer.put_back(message)
-                return True
+                return str(answer)
             self._writer.maybe_lost(f"refused by Redis: {answer}", len(message.items))
         elif answer == 0:
             self._writer.put_back(message)
@@ -345,7 +345,7 @@ class Lane:
         else:
             outgoing.deaf_for = 0.0
             outgoing.backoff.reset()
-        return False
+        return ""
 
     def _again(self, outgoing: Outgoing) -> None:
         if outgoing.deaf_for:
