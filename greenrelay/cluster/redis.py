@@ -98,6 +98,8 @@ class RedisBackend:
         Raises:
             ClusterError: Redis is away, or we are no member at the moment; try again.
         """
+        if not self._has_started:
+            raise ClusterError("this node has not joined its cluster, or has left it")
         try:
             return self._claim(name, pid, is_back=False)
         except BaseException:
@@ -106,6 +108,8 @@ class RedisBackend:
 
     def release(self, name: str, pid: str) -> None:
         """Give a name back, if `pid` holds it. Never blocks."""
+        if not self._has_started:
+            return  # what we held is free
         stay = self._membership.stay
         if stay.names.get(name) == pid:
             del stay.names[name]
@@ -113,7 +117,7 @@ class RedisBackend:
 
     def pending(self, member: Member) -> int:
         """Return how many bytes for a member were handed over and are not yet on the wire."""
-        return self._membership.stay.writer.pending(member)
+        return self._membership.stay.writer.pending(member) if self._has_started else 0
 
     def stop(self) -> None:
         """Leave, within 2 s. Switches: yes."""

@@ -34,6 +34,9 @@ log = logging.getLogger("greenrelay.cluster")
 RETRY_SECONDS: Final = 0.1
 """Between a refresh whose answer was lost and the next one."""
 
+YIELD_ITEMS: Final = 64
+"""After so many, a millisecond or two, the others have their turn."""
+
 LEAVE_SECONDS: Final = 1.0
 """Redis has so long to hear that we leave; else our keys end with the lease."""
 
@@ -116,7 +119,7 @@ class Membership:
             self.refresh_soon()
 
     def on_message(self, data: bytes) -> None:
-        """Take what a member has published to us."""
+        """Take what a member has published to us. Switches: yes."""
         if not data:
             return  # somebody looked whether we live
         try:
@@ -124,7 +127,9 @@ class Membership:
         except ValueError as error:
             self._receiver.on_maybe_lost(f"messages that nobody can read ({error})", 1)
             return
-        for item in items:
+        for count, item in enumerate(items, 1):
+            if count % YIELD_ITEMS == 0:
+                gevent.sleep(0)
             # Each time: what the receiver is told may end our stay, or the member's.
             if self._is_member and self._roster.hear(member):
                 self._receiver.on_bytes(member, item)
@@ -210,7 +215,7 @@ class Membership:
         self._is_member = False
         self._roster.lose_all()
         me = self._receiver.on_isolated()
-        old.end()
+        old.end(block=False)
         self._roster.become(me)
         self.stay = Stay(self._site, me, self)
         backoff = Backoff(self._timeout)
