@@ -125,9 +125,9 @@ class Exchange:
             raise ClusterError(f"node {member.node!r} is no member")
         return self._names.setdefault(name, (pid, member))[0]
 
-    def release(self, name: str, pid: str) -> None:
-        """Free a name, if `pid` holds it."""
-        if self._names.get(name, ("",))[0] == pid:
+    def release(self, member: Member, name: str, pid: str) -> None:
+        """Free a name, if it is held by `pid`, a process of this member."""
+        if self._names.get(name) == (pid, member):
             del self._names[name]
 
 
@@ -183,7 +183,8 @@ class MemoryBackend:
 
     def release(self, name: str, pid: str) -> None:
         """Free a name, if `pid` holds it."""
-        self._exchange.release(name, pid)
+        if self._seat is not None:
+            self._exchange.release(self._seat.member, name, pid)
 
     def pending(self, member: Member) -> int:
         """Return how many bytes have not arrived."""
@@ -194,6 +195,7 @@ class MemoryBackend:
         seat, self._seat = self._seat, None
         if seat is not None:
             self._exchange.leave(seat.member)
+            seat.hang()  # nothing is told to a receiver that has left
         gevent.sleep(0)
 
     # -- what may happen ---------------------------------------------------------------------

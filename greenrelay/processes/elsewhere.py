@@ -19,6 +19,9 @@ from greenrelay.processes.entity import Entity
 class Elsewhere(Protocol):
     """The other nodes, as one of them sees them."""
 
+    def stop(self) -> None:
+        """Leave them. Switches: yes."""
+
     def is_elsewhere(self, pid: PID) -> bool:
         """Tell whether a PID is another node's, a member's or not."""
 
@@ -86,6 +89,7 @@ class Elsewhere(Protocol):
 
         Raises:
             ClusterError: whether it is held can't be found out just now.
+            NotPortable: the name can't be told to others.
         """
 
     def ask(self, pid: PID, verb: str, *args: Any) -> Any:

@@ -108,7 +108,8 @@ class Node:
 
     def settle_here(self) -> None:
         """Belong to the calling thread's event loop, if nothing lives in another one's yet."""
-        if not (self.thread.is_own() or len(self.table)):
+        is_used = len(self.table) or self.table.elsewhere is not None
+        if not (self.thread.is_own() or is_used):
             self.thread.move_here()
             self.rotation = Rotation()
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import secrets
+import tempfile
 
 import gevent
 from gevent.event import AsyncResult
 
 from greenrelay import process
 from greenrelay.cluster.cluster import Cluster
+from greenrelay.cluster.local import LocalBackend
 from greenrelay.cluster.memory import MemoryBackend
 from greenrelay.process import on_node
 from greenrelay.processes.node import Node
@@ -74,8 +76,6 @@ class Place:
 class MemoryPlaces:
     """Nodes of one interpreter, joined over `memory:`."""
 
-    is_cluster = True
-
     def __init__(self):
         self.name = secrets.token_hex(8)
         self.all = []
@@ -85,13 +85,17 @@ class MemoryPlaces:
     def add(self, name):
         """Return one more place."""
         node = Node(name, max_mailbox=20)
-        backend = MemoryBackend(self.name)
+        backend = self.make_backend()
         cluster = Cluster(node, backend)
         cluster.start()
         place = Place(node, cluster)
         place.backend = backend
         self.all.append(place)
         return place
+
+    def make_backend(self):
+        """Return the backend of one more node."""
+        return MemoryBackend(self.name)
 
     def kill(self, place):
         """Have a place die as an interpreter does: the others hear of it, and it does nothing."""
@@ -126,10 +130,23 @@ class MemoryPlaces:
             assert not found
 
 
+class LocalPlaces(MemoryPlaces):
+    """The same, joined over `local:`, that is, over sockets."""
+
+    def __init__(self):
+        self._folder = tempfile.TemporaryDirectory()
+        super().__init__()
+
+    def make_backend(self):
+        return LocalBackend(root=self._folder.name)
+
+    def stop(self):
+        super().stop()
+        self._folder.cleanup()
+
+
 class OnePlace:
     """One node, without a cluster: there is here."""
-
-    is_cluster = False
 
     def __init__(self):
         self.here = self.there = Place(Node("here", max_mailbox=20))
@@ -142,7 +159,7 @@ class OnePlace:
         wait_until(lambda: not leaks(self.here.node))
 
 
-KINDS = {"one node": OnePlace, "two nodes": MemoryPlaces}
+KINDS = {"one node": OnePlace, "two nodes": MemoryPlaces, "over local": LocalPlaces}
 
 
 @contextlib.contextmanager
