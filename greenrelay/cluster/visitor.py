@@ -113,6 +113,7 @@ class Visitor:
                 return
             if time.monotonic() > end:
                 self._check_news(any(synced))
+                self._is_settled = True  # who hangs is waited for once
                 return
             time.sleep(LOOK_SECONDS)
 
