@@ -142,7 +142,9 @@ def test_another_start_of_a_node_replaces_the_former(visitor, one):
     "news",
     [
         operations.Name("box", THEIRS),
+        operations.Unname("box", THEIRS),
         operations.Join("all", THEIRS, {}),
+        operations.Leave("all", THEIRS),
         operations.Ended(THEIRS, "normal", 0.0, pack(None)),
     ],
     ids=lambda news: type(news).__name__,
