@@ -24,6 +24,7 @@ from greenrelay.cluster.redis_stay import Site
 from greenrelay.cluster.redis_urls import RedisUrl, parse_redis_url
 from greenrelay.cluster.redis_writer import MAX_PENDING_BYTES
 from greenrelay.errors import ClusterError
+from greenrelay.processes.forks import at_fork
 
 CLAIM_SECONDS: Final = 3.0
 """Who asks for a name while Redis is away is told so after this long."""
@@ -67,6 +68,7 @@ class RedisBackend:
         self._site = Site(url, places, Keys(url.deployment), max_pending)
         self._control = Control(url, places, self._site.keys.members, self._on_again)
         self._has_started = False
+        at_fork(self._on_fork)
         self._asserting: gevent.Greenlet[..., None] | None = None
 
     def start(self, me: Member, receiver: Receiver) -> None:
@@ -98,6 +100,8 @@ class RedisBackend:
         Raises:
             ClusterError: Redis is away, or we are no member at the moment; try again.
         """
+        if not self._has_started:
+            raise ClusterError("this node has not joined its cluster, or has left it")
         try:
             return self._claim(name, pid, is_back=False)
         except BaseException:
@@ -106,6 +110,8 @@ class RedisBackend:
 
     def release(self, name: str, pid: str) -> None:
         """Give a name back, if `pid` holds it. Never blocks."""
+        if not self._has_started:
+            return  # what we held is free
         stay = self._membership.stay
         if stay.names.get(name) == pid:
             del stay.names[name]
@@ -113,7 +119,7 @@ class RedisBackend:
 
     def pending(self, member: Member) -> int:
         """Return how many bytes for a member were handed over and are not yet on the wire."""
-        return self._membership.stay.writer.pending(member)
+        return self._membership.stay.writer.pending(member) if self._has_started else 0
 
     def stop(self) -> None:
         """Leave, within 2 s. Switches: yes."""
@@ -141,6 +147,13 @@ class RedisBackend:
             if reply[0] == b"lost":
                 self._membership.refresh_soon()
             gevent.sleep(RETRY_SECONDS)
+
+    def _on_fork(self) -> None:
+        """Be nobody in a forked child: its parent has the sockets, and goes on with them."""
+        if self._has_started:
+            self._has_started = False
+            self._membership.abandon()
+            self._control.abandon()
 
     def _on_again(self) -> None:
         if self._has_started:

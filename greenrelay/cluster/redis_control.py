@@ -9,6 +9,7 @@ lease.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,9 @@ from greenrelay.cluster.redis_link import Command, Link, LinkDown, Refusal
 from greenrelay.cluster.redis_places import Places
 from greenrelay.cluster.redis_urls import RedisUrl
 from greenrelay.errors import ClusterError
+from greenrelay.logs import log_now
+
+log = logging.getLogger("greenrelay.cluster")
 
 MAX_ROUND: Final = 200
 """Commands in one round trip: scripts, some milliseconds of Redis's time together."""
@@ -93,6 +97,14 @@ class Control:
         self._fail(self._queue, ClusterError("the cluster has been left"))
         self._queue.clear()
 
+    def abandon(self) -> None:
+        """Carry out nothing more: for a forked child. Never blocks."""
+        self._queue.clear()
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+        if self._link is not None:
+            self._link.close()  # the parent's is still open
+
     def ask(self, command: Command, timeout: float) -> Any:
         """Return the answer to a command. Switches: yes.
 
@@ -130,9 +142,9 @@ class Control:
             self._put(_Errand(command, None))
 
     def reconnect(self) -> None:
-        """Find the server anew: it is not the right one any more."""
-        self._hang_up()
-        self._wake.set()
+        """Find the server anew: it is not the right one any more. Never blocks."""
+        if self._link is not None:
+            self._link.break_off()
 
     def _advise(self, refusal: Refusal) -> str:
         if self._url.kind == "single" and refusal.code in ("MOVED", "CLUSTERDOWN"):
@@ -152,9 +164,11 @@ class Control:
                 try:
                     self._work_off()
                     backoff.reset()
+                    self._log_back()
                 except ClusterError as error:
+                    self._log_away(error)
                     self._problem = error
-                    self._hang_up()
+                    self._hang_up(str(error))
                     gevent.sleep(backoff.next())
 
     def _work_off(self) -> None:
@@ -171,8 +185,16 @@ class Control:
             self._queue.extendleft(errand for errand in reversed(errands) if errand.is_post)
             self._fail(errands, ClusterError(f"{self._url.shown}: {error}"))
             raise
-        self._problem = None
         self._hand_out(errands, answers)
+
+    def _log_away(self, error: ClusterError) -> None:
+        if self._problem is None:  # once each time
+            log_now(log, logging.WARNING, "%s is away: %s", self._url.shown, error)
+
+    def _log_back(self) -> None:
+        if self._problem is not None:
+            self._problem = None
+            log_now(log, logging.INFO, "%s is back", self._url.shown)
 
     def _take(self) -> list[_Errand]:
         errands: list[_Errand] = []
@@ -185,15 +207,16 @@ class Control:
 
     def _hand_out(self, errands: list[_Errand], answers: list[Any]) -> None:
         stale: list[_Errand] = []
+        problem = ""
         for errand, answer in zip(errands, answers, strict=True):
             if isinstance(answer, Refusal) and answer.is_stale:
                 stale.append(errand)
-                self._problem = ClusterError(str(answer))
+                problem = str(answer)
             if errand.answer is not None:
                 errand.answer.set(answer)
         if stale:
             self._queue.extendleft(errand for errand in reversed(stale) if errand.is_post)
-            raise ClusterError(str(self._problem))
+            raise ClusterError(problem)
 
     def _connect(self) -> None:
         self._places.look()
@@ -209,9 +232,9 @@ class Control:
             raise
         self._link = link
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, problem: str = "") -> None:
         if self._link is not None:
-            self._places.forget()
+            self._places.forget(problem)
             self._link.close()
             self._link = None
 

@@ -135,8 +135,12 @@ class Link:
             self._connection.check()
 
     def close(self) -> None:
-        """Hang up; whoever waits for an answer gets `LinkDown`. Never blocks."""
+        """Hang up; only for the greenlet that reads. Never blocks."""
         self._connection.disconnect()
+
+    def break_off(self) -> None:
+        """Have the greenlet that reads, or does so next, get `LinkDown`. Never blocks."""
+        self._connection.break_off()
 
 
 class _GreenConnection(Connection):
@@ -160,6 +164,13 @@ class _GreenConnection(Connection):
             raise
         sock.settimeout(self._seconds)
         return sock
+
+    def break_off(self) -> None:
+        """End the connection, and leave it to the reader to close it: it may be in its middle."""
+        if self._sock is not None:
+            with contextlib.suppress(OSError):  # it has ended already
+                # Not a TLS socket's own: that takes its state away from under the reader.
+                gevent.socket.socket.shutdown(self._sock, gevent.socket.SHUT_RDWR)
 
     def check(self) -> None:
         """Raise `ConnectionError` if the idle connection has ended."""

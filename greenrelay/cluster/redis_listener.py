@@ -34,7 +34,7 @@ class Listener:
     Args:
         url: where, and who we are.
         places: which server has the channels.
-        handlers: what takes the bytes of a channel's messages; it neither blocks nor raises.
+        handlers: what takes the bytes of a channel's messages; it does not raise.
         on_gap: is told that the channels are heard again after they were not.
     """
 
@@ -71,7 +71,7 @@ class Listener:
         """Have the connection show that it lives; one that does not is given up. Never blocks."""
         if self._link is not None and self._is_up.is_set():
             if self._silent >= MAX_SILENT_PINGS:
-                self._link.close()
+                self._link.break_off()
             else:
                 self._silent += 1
                 gevent.spawn_raw(_ping, self._link)
@@ -79,11 +79,11 @@ class Listener:
     def reconnect(self) -> None:
         """Find the server anew. Never blocks."""
         if self._link is not None:
-            self._link.close()
+            self._link.break_off()
 
-    def stop(self) -> None:
-        """Hear nothing more. Switches: yes."""
-        self._greenlet.kill()
+    def stop(self, block: bool = True) -> None:
+        """Hear nothing more; with `block` it has happened when this returns, and switches."""
+        self._greenlet.kill(block=block)
 
     def _run(self) -> None:
         backoff = Backoff(self._url.lease / 3)
@@ -98,7 +98,7 @@ class Listener:
                 self._listen()
             except ClusterError as error:
                 self._problem = error
-                self._places.forget()
+                self._places.forget(str(error))
             finally:
                 self._hang_up()
             gevent.sleep(backoff.next())
@@ -151,4 +151,4 @@ def _ping(link: Link) -> None:
     try:
         link.send([("PING",)])
     except LinkDown:
-        link.close()  # the greenlet that reads finds out, and connects again
+        link.break_off()  # the greenlet that reads finds out, and connects again

@@ -7,6 +7,7 @@ wrong (the connection broke, the server said that it is not the one) calls `forg
 from __future__ import annotations
 
 import bisect
+import re
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol, TypeVar
 
@@ -18,6 +19,8 @@ from greenrelay.errors import ClusterError
 
 ANSWER_SECONDS: Final = 2.0
 """Sentinels and nodes of a cluster answer such questions at once, or are away."""
+
+_MOVED = re.compile(r"MOVED (?P<slot>\d+) (?P<host>\S+):(?P<port>\d+)$")
 
 Answer = TypeVar("Answer")
 
@@ -31,8 +34,12 @@ class Places(Protocol):
     def known(self, key: str) -> Address | None:
         """Return the server of a key, as far as is known. Never blocks."""
 
-    def forget(self) -> None:
-        """Know no server any more, if others can be found."""
+    def forget(self, problem: str = "") -> None:
+        """Know no server any more, if others can be found.
+
+        Args:
+            problem: what the server said; `MOVED SLOT HOST:PORT` tells where that slot is.
+        """
 
     def look(self) -> None:
         """Find out what is not known. Switches: yes.
@@ -68,7 +75,7 @@ class _Single:
     def known(self, key: str) -> Address | None:
         return self._address
 
-    def forget(self) -> None:
+    def forget(self, problem: str = "") -> None:
         """Keep it: there is no other."""
 
     def look(self) -> None:
@@ -91,7 +98,7 @@ class _Sentinel:
     def known(self, key: str) -> Address | None:
         return self._master
 
-    def forget(self) -> None:
+    def forget(self, problem: str = "") -> None:
         self._master = None
 
     def look(self) -> None:
@@ -131,19 +138,26 @@ class _Cluster:
         self._forget_all()
 
     def _forget_all(self) -> None:
+        self._moved: dict[int, Address] = {}
         self._starts: list[int] = []
         self._ranges: list[tuple[int, Address]] = []  # last slot, master; as _starts
 
     def known(self, key: str) -> Address | None:
         slot = key_slot(key.encode())
+        if slot in self._moved:
+            return self._moved[slot]
         place = bisect.bisect_right(self._starts, slot) - 1
         if place < 0:
             return None
         last, address = self._ranges[place]
         return address if slot <= last else None
 
-    def forget(self) -> None:
-        self._forget_all()
+    def forget(self, problem: str = "") -> None:
+        moved = _MOVED.match(problem)
+        if moved is None:
+            self._forget_all()
+        else:  # who is asked for all slots may not have heard of it yet
+            self._moved[int(moved["slot"])] = (moved["host"], int(moved["port"]))
 
     def look(self) -> None:
         if self._ranges:

@@ -32,14 +32,19 @@ local PUBLISH, EVENTS, SEED = ARGV[1], ARGV[2], ARGV[3]
 local LEASE, ME = tonumber(ARGV[4]), ARGV[5]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function keep(key, ms)
+    if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms) end
+end
 local function tell(sign, member)
     redis.call('SET', VERSION, SEED, 'NX')
     redis.call('INCR', VERSION)
+    keep(VERSION, LEASE)
     redis.call(PUBLISH, EVENTS, sign .. ' ' .. redis.call('GET', VERSION) .. ' ' .. member)
 end
 local function lose(member)
     redis.call('ZREM', MEMBERS, member)
     redis.call('ZADD', LOST, now, member)
+    keep(LOST, LEASE)
     tell('-', member)
 end
 local function reap()
@@ -47,9 +52,6 @@ local function reap()
     for _, member in ipairs(late) do lose(member) end
     redis.call('ZREMRANGEBYSCORE', LOST, '-inf', now - LOST_KEPT_MS)
     return late
-end
-local function keep(key, ms)
-    if redis.call('PTTL', key) < ms then redis.call('PEXPIRE', key, ms) end
 end
 local function renew()
     redis.call('ZADD', MEMBERS, now + LEASE, ME)

@@ -33,7 +33,7 @@ class Site(NamedTuple):
 
 
 class Hearer(Protocol):
-    """Who is told; nothing of it blocks or raises."""
+    """Who is told; nothing of it raises."""
 
     def on_event(self, data: bytes) -> None:
         """Take what comes on the events' channel."""
@@ -84,11 +84,11 @@ class Stay:
         for listener in self._listeners:
             listener.reconnect()
 
-    def end(self) -> None:
-        """Say and hear nothing more. Switches: yes."""
-        self.writer.stop()
+    def end(self, block: bool = True) -> None:
+        """Say and hear nothing more; with `block` it switches, and has happened afterwards."""
+        self.writer.stop(block)
         for listener in self._listeners:
-            listener.stop()
+            listener.stop(block)
 
 
 def is_heard(site: Site, member: Member) -> bool:

@@ -134,9 +134,12 @@ def test_a_slot_that_moves_takes_its_channel_along(members, masters):
 
 
 def move(masters, slot, old, new):
-    name = masters.servers[new].cli("cluster", "myid")[0]
-    for server in (masters.servers[new], masters.servers[old]):
-        server.cli("cluster", "setslot", slot, "node", name)
+    giver, taker = masters.servers[old], masters.servers[new]
+    (giver_id,), (taker_id,) = giver.cli("cluster", "myid"), taker.cli("cluster", "myid")
+    taker.cli("cluster", "setslot", slot, "importing", giver_id)
+    giver.cli("cluster", "setslot", slot, "migrating", taker_id)
+    for server in (taker, giver):
+        server.cli("cluster", "setslot", slot, "node", taker_id)
 
 
 def test_a_master_that_comes_back_is_used_again(members, masters):

@@ -60,6 +60,16 @@ def test_names_are_held_by_who_held_them_before_a_restart(patient, server):
     assert two.backend.claim("room", "proc@two/1") == "proc@one/1"
 
 
+def test_an_absence_is_told_once_and_its_end(patient, server, caplog):
+    server.stop()
+    with pytest.raises(ClusterError):
+        patient[0].backend.claim("room", "proc@one/1")
+    server.start()
+    wait_until(lambda: "is back" in caplog.text, SECONDS)
+    lines = [record for record in caplog.records if "is away" in record.getMessage()]
+    assert len(lines) in (1, 2)  # of each node that has noticed
+
+
 def test_what_is_published_meanwhile_arrives_afterwards(patient, server):
     one, two = patient
     server.stop()
@@ -195,7 +205,8 @@ def test_the_loop_turns_while_redis_hangs(pair, server):
     assert slowest < 0.2
 
 
-def test_a_claim_while_redis_is_away_is_told(patient, server):
+def test_a_claim_while_redis_is_away_is_told(patient, server, monkeypatch):
+    monkeypatch.setattr("greenrelay.cluster.redis.CLAIM_SECONDS", 0.2)
     server.stop()
     with pytest.raises(ClusterError, match="redis://127"):
         patient[0].backend.claim("room", "proc@one/1")

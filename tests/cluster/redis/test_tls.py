@@ -56,5 +56,6 @@ def test_a_missing_file_of_certificates_is_told(tls_server):
     assert "nowhere.pem" in refused(url)
 
 
-def test_a_server_without_tls_is_told(server):
+def test_a_server_without_tls_is_told(server, monkeypatch):
+    monkeypatch.setattr("greenrelay.cluster.redis_link.CONNECT_SECONDS", 0.2)
     assert "Redis at" in refused(f"rediss://localhost:{server.port}")
