@@ -41,6 +41,7 @@ from greenrelay.processes.messaging import (
 )
 from greenrelay.processes.naming import Group, group, registry
 from greenrelay.processes.spawning import cancel, exit, info, is_alive, pid, spawn, terminate
+from greenrelay.processes.supervised import SupervisorRef, ready, supervisor
 from greenrelay.processes.supervisor import Supervisor
 from greenrelay.processes.tasks import gather, run
 from greenrelay.processes.timers import Timer
@@ -64,6 +65,7 @@ __all__ = [
     "NotAProcess",
     "ProcessDown",
     "Supervisor",
+    "SupervisorRef",
     "Timer",
     "broadcast",
     "call",
@@ -83,12 +85,14 @@ __all__ = [
     "monitor",
     "on_node",
     "pid",
+    "ready",
     "registry",
     "run",
     "select",
     "send",
     "send_after",
     "spawn",
+    "supervisor",
     "terminate",
     "trap_links",
     "unlink",

@@ -92,8 +92,8 @@ class Cluster:
         self._slices = Slices()
         self._pressure = Pressure()
         self._ties = Ties(node.table, self.peers, self._pack_value)
-        self._names = Names(node.name, node.table, self.peers, backend)
-        self._members = Members(node.name, node.groups, self.peers)
+        self._names = Names(node.name, node.table, self.peers, backend, self.check_portable)
+        self._members = Members(node.name, node.groups, self.peers, self.check_portable)
         self._outgoing = Outgoing(node.table, self.peers)
         self._inquiries = Inquiries(node, self.peers)
         self._syncing = Syncing(
@@ -289,8 +289,8 @@ class Cluster:
     def _pack_value(self, peer: Peer, exit: Exit) -> bytes:
         """Return the bytes of what a process has returned; of nothing, if they can't go there."""
         try:
+            self.check_portable(exit.value, "value")
             value = pack(exit.value, "value")
-            peer.check_size(value)
         except NotPortable as error:
             if not self._has_warned:
                 self._has_warned = True
@@ -323,4 +323,4 @@ class Cluster:
         """Raise `NotPortable` for what can't go to another node, or is too large for it."""
         size = len(pack(value, what))
         if size > self._max_bytes // 2:
-            raise NotPortable(f"{what} of {size} bytes is too large for other nodes")
+            raise NotPortable(f"a {what} of {size} bytes is too large for other nodes")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from greenrelay.cluster import operations
 from greenrelay.cluster.peer import Peer
 from greenrelay.cluster.peers import Peers
-from greenrelay.cluster.values import pack
 from greenrelay.errors import NotPortable
 from greenrelay.logs import log_soon
 from greenrelay.pid import PID
@@ -24,9 +24,13 @@ class Members:
         node: its name.
         groups: its table.
         peers: the other members of the cluster.
+        check: raises `NotPortable` for a value that can't go to them.
     """
 
-    def __init__(self, node: str, groups: Groups, peers: Peers) -> None:
+    def __init__(
+        self, node: str, groups: Groups, peers: Peers, check: Callable[[Any, str], None]
+    ) -> None:
+        self._check = check
         self._node = node
         self._groups = groups
         self._peers = peers
@@ -42,7 +46,7 @@ class Members:
     def _on_change(self, change: Change) -> None:
         if change.pid.node == self._node:
             if change.kind == "join":
-                self._peers.tell(_join(change.group, change.pid, change.meta))
+                self._peers.tell(self._join(change.group, change.pid, change.meta))
             else:
                 self._peers.tell(operations.Leave(change.group, change.pid))
 
@@ -51,7 +55,17 @@ class Members:
         for group in list(self._groups):
             for pid, meta in self._groups.details(group).items():
                 if pid.node == self._node and group in self._groups.groups(pid):
-                    yield _join(group, pid, meta)
+                    yield self._join(group, pid, meta)
+
+    def _join(self, group: str, pid: PID, meta: Meta) -> operations.Join:
+        """Return the news of a member, without metadata that can't go with it."""
+        try:
+            self._check(meta, "meta")
+        except NotPortable as error:
+            text = "%s is in the group %r without metadata for other nodes: %s"
+            log_soon(log, logging.WARNING, text, pid, group, error)
+            meta = {}
+        return operations.Join(group, pid, meta)
 
     def on_join(self, peer: Peer, news: operations.Join) -> None:
         """Note a member of a group."""
@@ -72,14 +86,3 @@ class Members:
         while peer.joins:
             self._groups.leave(*peer.joins.pop())
             yield
-
-
-def _join(group: str, pid: PID, meta: Meta) -> operations.Join:
-    """Return the news of a member; without metadata that was given before there was a cluster."""
-    try:
-        pack(meta, "meta")
-    except NotPortable as error:
-        text = "%s is in the group %r without metadata for other nodes: %s"
-        log_soon(log, logging.WARNING, text, pid, group, error)
-        meta = {}
-    return operations.Join(group, pid, meta)

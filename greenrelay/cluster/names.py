@@ -10,8 +10,8 @@ names again; what somebody has taken meanwhile is theirs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import gevent
 from gevent.event import Event
@@ -43,9 +43,18 @@ class Names:
         table: of the node.
         peers: the other members.
         backend: decides who holds a name.
+        check: raises `NotPortable` for a value that can't go to the others.
     """
 
-    def __init__(self, node: str, table: Table, peers: Peers, backend: Backend) -> None:
+    def __init__(
+        self,
+        node: str,
+        table: Table,
+        peers: Peers,
+        backend: Backend,
+        check: Callable[[Any, str], None],
+    ) -> None:
+        self._check = check
         self._node = node
         self._table = table
         self._registry = table.registry
@@ -82,7 +91,9 @@ class Names:
 
         Raises:
             ClusterError: the backend is away.
+            NotPortable: the name can't be told to others.
         """
+        self._check(name, "name")
         while True:
             holder = self._registry.lookup(name)
             if holder is not None:

@@ -241,7 +241,10 @@ _TABLE: Final[dict[int, tuple[Any, tuple[Any, ...]]]] = {
     33: (Ask, (int, str, list)),
     34: (Answer, (int, (str, NoneType), bytes)),
 }
-_NUMBERS: Final[dict[Any, int]] = {kind: number for number, (kind, _) in _TABLE.items()}
+_HEADS: Final[dict[Any, tuple[int, str]]] = {
+    kind: (number, kind.__name__.lower()) for number, (kind, _) in _TABLE.items()
+}
+"""An operation's number, and what it is called in errors."""
 
 
 def encode(operation: Operation) -> bytes:
@@ -250,7 +253,8 @@ def encode(operation: Operation) -> bytes:
     Raises:
         NotPortable: a value in it, metadata say, can't go to another node.
     """
-    return pack([_NUMBERS[type(operation)], *operation], type(operation).__name__.lower())
+    number, root = _HEADS[type(operation)]
+    return pack([number, *operation], root)
 
 
 def decode(data: bytes) -> Operation:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -38,7 +38,7 @@ from greenrelay.errors import ClusterError
 log = logging.getLogger("greenrelay.cluster")
 
 ANSWER_SECONDS: Final = 2.0
-TURN_SECONDS: Final = 0.2
+TURN_SECONDS: Final = 0.1
 """How long the thread listens before it looks whether something else is due."""
 MAX_BACKOFF_SECONDS: Final = 2.0
 _SEEDS: Final = 2**40
@@ -278,6 +278,7 @@ def _connect(url: RedisUrl) -> Any:
     options |= {"db": url.db, "retry": Retry(ExponentialBackoff(0.5, 0.05), 2)}
     if url.kind == "sentinel":
         login = {**_login(url.sentinel_login), "socket_timeout": ANSWER_SECONDS}
+        login["retry"] = Retry(NoBackoff(), 0)  # there are others to ask
         make_sentinel: Any = Sentinel
         sentinel = make_sentinel(list(url.addresses), sentinel_kwargs=login)
         client = sentinel.master_for(url.service, **options)

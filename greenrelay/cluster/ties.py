@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from greenrelay.cluster import operations
 from greenrelay.cluster.operations import encode
@@ -23,6 +24,9 @@ from greenrelay.message import Exit, LinkDown, MonitorRef
 from greenrelay.pid import PID
 from greenrelay.processes.table import Table
 from greenrelay.wire import NOCONNECTION, NOPROC, NORMAL
+
+MAX_REASON_CHARS: Final = 4000
+"""Of an exception's text; its own node has all of it in the log."""
 
 
 class FarWatcher:
@@ -48,8 +52,8 @@ class FarWatcher:
     def on_exit(self, exit: Exit) -> None:
         """Tell the other node."""
         self._watching.pop(exit.sender, None)
-        value = self._pack_value(self.peer, exit)
-        self.peer.send(encode(operations.Ended(exit.sender, exit.reason, exit.at, value)))
+        value, reason = self._pack_value(self.peer, exit), _short(exit.reason)
+        self.peer.send(encode(operations.Ended(exit.sender, reason, exit.at, value)))
 
 
 class Ties:
@@ -113,7 +117,7 @@ class Ties:
         peer = self._peers.of(theirs)
         if peer is not None:
             self._forget_link(peer, theirs)
-            down = operations.LinkDown(news.sender, theirs, news.reason, news.at)
+            down = operations.LinkDown(news.sender, theirs, _short(news.reason), news.at)
             peer.send(encode(down))
 
     def _forget_link(self, peer: Peer, theirs: PID) -> None:
@@ -225,3 +229,8 @@ class Ties:
             if self._topology.unmonitor(ref):
                 watcher.on_exit(Exit(pid, reason, at, value, ref=ref))
             yield
+
+
+def _short(reason: str) -> str:
+    """Return a reason as an envelope can carry it: an exception's text may be anything."""
+    return reason[:MAX_REASON_CHARS].encode("utf-8", "replace").decode()

@@ -117,7 +117,7 @@ class _Encoder:
     __slots__ = ("has_lists_for_tuples", "pack")
 
     def __init__(self) -> None:
-        packer = Packer(default=self._pack_other, strict_types=True, buf_size=SMALL_BYTES)
+        packer = Packer(default=self._pack_other, strict_types=True)
         self.pack: Callable[[Any], bytes] = packer.pack
         self.has_lists_for_tuples = False
 

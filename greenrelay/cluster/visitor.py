@@ -113,6 +113,7 @@ class Visitor:
                 return
             if time.monotonic() > end:
                 self._check_news(any(synced))
+                self._is_settled = True  # who hangs is waited for once
                 return
             time.sleep(LOOK_SECONDS)
 
@@ -287,6 +288,7 @@ class Visitor:
         self.names[news.name] = news.pid
 
     def _on_unname(self, peer: Peer, news: operations.Unname) -> None:
+        _require_theirs(peer, news.pid)
         self._forget(peer, {operations.Name(*news)}, set())
 
     def _on_join(self, peer: Peer, news: operations.Join) -> None:
@@ -296,6 +298,7 @@ class Visitor:
         self.groups.setdefault(news.group, {})[news.pid] = peer
 
     def _on_leave(self, peer: Peer, news: operations.Leave) -> None:
+        _require_theirs(peer, news.pid)
         self._forget(peer, set(), {(news.group, news.pid)})
 
     def _forget(self, peer: Peer, names: set[operations.Name], joins: set[tuple[str, PID]]) -> None:

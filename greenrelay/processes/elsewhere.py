@@ -89,6 +89,7 @@ class Elsewhere(Protocol):
 
         Raises:
             ClusterError: whether it is held can't be found out just now.
+            NotPortable: the name can't be told to others.
         """
 
     def ask(self, pid: PID, verb: str, *args: Any) -> Any:

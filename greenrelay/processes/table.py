@@ -90,13 +90,16 @@ class Table:
         at = time.time()
         for ref, watcher in watchers.items():
             watcher.on_exit(Exit(pid, reason, at, value, error, ref))
-        news = LinkDown(pid, reason, at, error)
+        if linked:
+            self._tell_linked(linked, LinkDown(pid, reason, at, error))
+
+    def _tell_linked(self, linked: Iterable[PID], news: LinkDown) -> None:
         for other in linked:
             peer = self.find(other)
             if peer is None:
                 if self.elsewhere is not None:
                     self.elsewhere.tell_link(other, news)
-            elif reason != NORMAL:
+            elif news.reason != NORMAL:
                 peer.on_link_down(news)
 
     # -- what hangs on it ---------------------------------------------------------
@@ -116,10 +119,11 @@ class Table:
 
         Raises:
             ProcessDown: `pid` is dead.
-            NotPortable: `meta` can't go to the other nodes, and there are such.
+            NotPortable: the group's name, or `meta`, can't go to other nodes, and there are such.
         """
         self.require_alive(pid)
-        if meta and self.elsewhere is not None:
+        if self.elsewhere is not None:
+            self.elsewhere.check_portable(group, "group")
             self.elsewhere.check_portable(meta, "meta")
         self.groups.join(group, pid, meta)
 

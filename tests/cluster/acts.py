@@ -180,3 +180,14 @@ def answer_clients():
         if message.topic == "ws.message":
             answer = {"type": "text", "data": f"{message.payload} back"}
             process.send(message.sender, "ws.send", answer)
+
+
+def fail_at_length():
+    """Fail with a text that no envelope carries."""
+    process.inbox().receive()
+    raise ValueError("\ud800" + "x" * 2_000_000)
+
+
+def return_at_length():
+    process.inbox().receive()
+    return "x" * 2_000_000

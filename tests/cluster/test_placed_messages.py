@@ -258,6 +258,22 @@ def test_what_was_returned_and_can_not_go_is_none(cluster, watcher, caplog):  # 
     assert caplog.text.count("which get None") == 1
 
 
+def test_what_was_returned_and_is_too_large_is_none(cluster, watcher):  # §2.6
+    pid = cluster.there.spawn("return_at_length")
+    watcher.do(process.monitor, pid)
+    process.send(pid, "go")
+    watcher.news()
+    assert watcher.events[0].value is None
+
+
+@pytest.mark.parametrize("name", ["\ud800", "x" * 1024 * 1024], ids=["surrogate", "long"])
+def test_a_name_that_can_not_be_told_is_an_error(cluster, name):
+    with pytest.raises(NotPortable, match="name"):
+        process.spawn("tests.cluster.acts:idle", name=name)
+    with pytest.raises(NotPortable, match="group"):
+        process.group(name).join(cluster.here.spawn("idle"))
+
+
 # -- one envelope for a turn, one crossing for a node ---------------------------------------
 
 

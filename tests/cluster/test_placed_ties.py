@@ -1,5 +1,7 @@
 """Monitors and links are the same on one node and between nodes (§2.3, §2.4)."""
 
+import logging
+
 import gevent
 
 from greenrelay import process
@@ -214,3 +216,11 @@ def test_a_watched_one_forgets_those_who_ended(cluster, watcher):
     wait_until(lambda: process.info(pid)["watchers"] == 0)
     gevent.sleep(0.005)
     assert process.info(pid)["links"] == []
+
+
+def test_an_end_for_any_reason_is_told(places, watcher, caplog):  # §2.6
+    caplog.set_level(logging.CRITICAL, "greenrelay.process")  # no report can have its text
+    pid = places.there.spawn("fail_at_length")
+    watcher.do(process.monitor, pid)
+    process.send(pid, "go")
+    assert watcher.news()[0][2].startswith("error: ValueError: ")

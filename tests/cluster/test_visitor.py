@@ -1,5 +1,7 @@
 """What a client takes from nodes, and what it tells them; the node is the test's own."""
 
+import time
+
 import pytest
 
 from greenrelay.cluster import operations
@@ -140,7 +142,9 @@ def test_another_start_of_a_node_replaces_the_former(visitor, one):
     "news",
     [
         operations.Name("box", THEIRS),
+        operations.Unname("box", THEIRS),
         operations.Join("all", THEIRS, {}),
+        operations.Leave("all", THEIRS),
         operations.Ended(THEIRS, "normal", 0.0, pack(None)),
     ],
     ids=lambda news: type(news).__name__,
@@ -223,6 +227,15 @@ def test_an_absent_cluster_is_told_in_time(visitor):
     visitor.way.is_joined = False
     with pytest.raises(ClusterError, match="the cluster is away: the test says so"):
         visitor.await_news(0.01)
+
+
+def test_a_node_that_tells_nothing_is_waited_for_once(visitor, one):
+    """§7.8: it hangs, and the others are there."""
+    visitor.await_news(0.01)
+    one.tell(operations.Sync())
+    begun = time.monotonic()
+    visitor.await_news(5.0)
+    assert time.monotonic() - begun < 1.0
 
 
 # -- calls --------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ class NotedChildren:
     def start(self, supervisor, **options):
         """Start a supervisor, wait until its children are there, and return its PID."""
         pid = supervisor.start(**options)
-        wait_until(lambda: len(self.notes) == len(supervisor.children))
+        wait_until(lambda: len(self.notes) == len(supervisor.specs))
         self.notes.clear()
         return pid
 

@@ -36,6 +36,7 @@ NEEDS_A_PROCESS = {
     "exit()": process.exit,
     "spawn(link=True)": lambda: process.spawn(idle, link=True),
     "spawn(monitor=True)": lambda: process.spawn(idle, monitor=True),
+    "ready()": process.ready,
     "every(seconds, topic)": lambda: process.every(1, "topic"),
     "registry.register(name)": lambda: process.registry.register("name"),
     "group(name).join()": lambda: process.group("name").join(),

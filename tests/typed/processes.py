@@ -185,6 +185,16 @@ def supervise() -> None:
     process.Supervisor([process.Supervisor([plain]), "rooms:room"], max_restarts=0, within=1)
     process.Supervisor([plain], strategy="one_for_won")  # error
     process.Supervisor([plain], "all")  # error
+    rooms = process.Supervisor()
+    assert_type(rooms.start_child(process.Child(room, ("tea",), waits_ready=True)), PID)
+    assert_type(rooms.stop_child(rooms.start_child("rooms:room")), bool)
+    assert_type(rooms.children(), list[PID])
+    assert_type(process.supervisor("rooms").start_child(plain), PID)
+    process.ready()
+    rooms.start_child(3)  # error
+    rooms.stop_child(plain)  # error
+    rooms.start_child(plain, "tea")  # error
+    process.Child(plain, waits_ready=30)  # error
     process.Child(plain, restart="always")  # error
 
 
