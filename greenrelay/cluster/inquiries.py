@@ -12,7 +12,7 @@ import gevent
 from gevent.event import AsyncResult
 
 from greenrelay.cluster import operations
-from greenrelay.cluster.operations import encode
+from greenrelay.cluster.operations import BadOperation, encode
 from greenrelay.cluster.peer import Peer
 from greenrelay.cluster.peers import Peers
 from greenrelay.cluster.values import pack, unpack
@@ -86,6 +86,9 @@ class Inquiries:
 
     def on_ask(self, peer: Peer, question: operations.Ask) -> None:
         """Find the answer in a greenlet of its own: it may have to wait."""
+        pid = question.args[0] if question.args else None
+        if not isinstance(pid, PID) or pid.node != self._node.name:
+            raise BadOperation(f"a question about {pid!r:.80}, which does not live here")
         gevent.spawn_raw(self._answer, peer, question)
 
     def _answer(self, peer: Peer, question: operations.Ask) -> None:

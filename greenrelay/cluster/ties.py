@@ -23,6 +23,7 @@ from greenrelay.cluster.peers import Peers
 from greenrelay.message import Exit, LinkDown, MonitorRef
 from greenrelay.pid import PID
 from greenrelay.processes.table import Table
+from greenrelay.processes.topology import told_ref
 from greenrelay.wire import NOCONNECTION, NOPROC, NORMAL
 
 MAX_REASON_CHARS: Final = 4000
@@ -227,7 +228,7 @@ class Ties:
         for ref, watcher in watchers:
             # One of them may have had another's taken away.
             if self._topology.unmonitor(ref):
-                watcher.on_exit(Exit(pid, reason, at, value, ref=ref))
+                watcher.on_exit(Exit(pid, reason, at, value, ref=told_ref(ref)))
             yield
 
 

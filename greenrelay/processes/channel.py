@@ -35,6 +35,9 @@ class Owner(Protocol):
     def process(self) -> Quitter:
         """What it runs."""
 
+    def switch(self) -> object:
+        """Go on; for the loop to call, when what it waits for has come."""
+
 
 class Receiver(Protocol):
     """What a channel asks of the mailbox around it."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import gevent
@@ -31,16 +32,19 @@ _LAST: Final = -2
 """libev's lowest priority: sockets that became ready in the same poll come first."""
 
 # Not the hub's own: that one first looks for a `switch_out()`, which no process has.
-_switch = greenlet.switch
+switch = greenlet.switch
 
 
 class Rotation:
     """The turns of one event loop, and who waits for the next."""
 
-    __slots__ = ("_began", "_hub", "_is_armed", "_late", "_timer")
+    __slots__ = ("_began", "_is_armed", "_late", "_timer", "hub", "run_soon")
 
     def __init__(self) -> None:
-        self._hub = gevent.get_hub()
+        self.hub = gevent.get_hub()
+        """The greenlet of the loop: who waits switches to it, by `switch`."""
+        self.run_soon: Callable[..., object] = self.hub.loop.run_callback
+        """Have a function called in the loop's next turn; it must not block."""
         self._timer: Any = None
         self._is_armed = False
         self._began = 0.0
@@ -74,7 +78,7 @@ class Rotation:
         if not self._is_armed:
             self._arm()
         try:
-            _switch(self._hub)
+            switch(self.hub)
         except BaseException:  # thrown in: killed, or timed out
             if caller in self._late:
                 self._late.remove(caller)
@@ -84,7 +88,7 @@ class Rotation:
     def _arm(self) -> None:
         self._is_armed = True
         if self._timer is None:
-            self._timer = self._hub.loop.timer(0.0, priority=_LAST)
+            self._timer = self.hub.loop.timer(0.0, priority=_LAST)
         self._timer.start(self._on_polled)
 
     def _on_polled(self) -> None:
@@ -92,7 +96,7 @@ class Rotation:
         self._began = time.monotonic()
         if self._late:
             # Not from here: those whom this poll has woken are called back first.
-            self._hub.loop.run_callback(self._run_late)
+            self.hub.loop.run_callback(self._run_late)
 
     def _run_late(self) -> None:
         began = self._began = time.monotonic()

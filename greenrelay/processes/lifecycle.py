@@ -207,7 +207,7 @@ class Process:
     @property
     def is_killed(self) -> bool:
         """Whether it has been killed, and only its cleanup is left."""
-        return self.mailbox.kill_exception is not None
+        return (end := self.mailbox.end) is not None and end.kill_exception is not None
 
     def on_drained(self, key: object, call: Callable[[], None]) -> None:
         """Have `call` called once, when it is not full any more, or has ended."""
@@ -215,7 +215,7 @@ class Process:
 
     def forget_drained(self, key: object) -> None:
         """Do not call; a key that is not there is no error."""
-        self.mailbox.forget_drained(key)
+        self.mailbox.marks.forget_drained(key)
 
     # -- in its own greenlet ----------------------------------------------------
 

@@ -80,10 +80,6 @@ class Mailbox(SelectiveReceive):
         self.marks.on_drained(key, call)
         self.withdraw_shortcut()
 
-    def forget_drained(self, key: object) -> None:
-        """Do not call; a key that is not there is no error."""
-        self.marks.forget_drained(key)
-
     # -- the end ---------------------------------------------------------------
 
     @property

@@ -21,7 +21,7 @@ from greenrelay.message import Message
 from greenrelay.processes.arrivals import Arrivals
 from greenrelay.processes.channel import Channel, ChannelClosed, Owner
 from greenrelay.processes.end import End
-from greenrelay.processes.fairness import FAIR_SHARE, SLICE_SECONDS, SLOW_SECONDS, Rotation
+from greenrelay.processes.fairness import FAIR_SHARE, SLICE_SECONDS, SLOW_SECONDS, Rotation, switch
 from greenrelay.processes.marks import Marks
 from greenrelay.processes.turn import Turn
 
@@ -40,8 +40,6 @@ class SelectiveReceive(Arrivals):
         "_began_at",
         "_greenlet",
         "_looked_at",
-        "_owner",
-        "_rotation",
         "_share",
         "end",
         "turn",
@@ -54,14 +52,12 @@ class SelectiveReceive(Arrivals):
         owner: Owner | None = None,
         turn: Turn | None = None,
     ) -> None:
-        super().__init__(marks)
-        self._rotation = Rotation() if rotation is None else rotation
+        super().__init__(marks, Rotation() if rotation is None else rotation, owner)
         self._share = FAIR_SHARE
         self._began_at = self._looked_at = 0.0
         """When the owner was woken, and when it last looked at the clock."""
         self.end: End | None = None
         """Why the owner is to end, or has ended. With it, no further message is taken."""
-        self._owner = owner
         self._greenlet: object = owner  # the same, for a comparison with what runs
         self.turn = turn
         """What surrounds the handling of each item."""
@@ -115,14 +111,9 @@ class SelectiveReceive(Arrivals):
             turn.leave()
         try:
             if self._may_pop and self._inbox in channels:
-                if self._arrived:
-                    self._share -= 1
-                    if not self._share:
-                        self._give_way()
-                elif timeout is None:
-                    self._await_item(None)
-                if self._arrived and self._may_pop:  # nothing else has come meanwhile
-                    return self._inbox, self._pop_message()
+                message = self._take_message(timeout)
+                if message is not None:
+                    return self._inbox, message
             return self._take(channels, timeout)
         finally:
             if turn is not None:
@@ -153,7 +144,8 @@ class SelectiveReceive(Arrivals):
                 yield message
                 continue
             try:
-                taken = None if self._is_over(channel) else self.take((channel,), None)
+                is_over = self.has_unlistened and self._is_over(channel)
+                taken = None if is_over else self.take((channel,), None)
             except ChannelClosed:
                 if self.end is not None and self.end.kill_exception is not None:
                     raise  # a loop around this one has begun it again and again
@@ -177,14 +169,24 @@ class SelectiveReceive(Arrivals):
                 "call process.inbox() in the function that you spawn, and send to its PID"
             )
 
-    def _is_over(self, channel: Channel[Any]) -> bool:
-        return self.end is None and self.is_unlistened(channel)
-
-    def _pop_message(self) -> Message:
-        message: Message = self._arrived.popleft()
+    def _take_message(self, timeout: float | None) -> Message | None:
+        """Return the next message by the shortcut; `None`: there is more to look at."""
+        if self._arrived:
+            self._share -= 1
+            if not self._share:
+                self._give_way()
+        elif timeout is None:
+            self._await_item(None)
+        arrived = self._arrived  # the first item makes it anew
+        if not (arrived and self._may_pop):
+            return None  # nothing is there, or something else has come meanwhile
+        message: Message = arrived.popleft()
         if message.size:
             self._bytes -= message.size
         return message
+
+    def _is_over(self, channel: Channel[Any]) -> bool:
+        return self.end is None and self.is_unlistened(channel)
 
     def _take(
         self, channels: tuple[Channel[Any], ...], timeout: float | None
@@ -236,15 +238,23 @@ class SelectiveReceive(Arrivals):
     def _await_item(self, timeout: float | None) -> None:
         """Wait until something has arrived, and for the turn of a greenlet that comes late.
 
+        Without a time-out it may also end for nothing: look, and wait again.
+
         Raises:
             Empty: nothing has, in `timeout` seconds.
         """
         queue = self.queue if self._queue is None else self._queue
         self._may_append = False
         try:
-            # Not get(): an exception thrown in from now on finds the item in its place.
-            queue.peek(True, timeout)
+            if timeout is None:
+                if not self._arrived:  # those who held back may just have sent something
+                    self._is_asleep = True
+                    switch(self._rotation.hub)
+            else:
+                # Not get(): an exception thrown in from now on finds the item in its place.
+                queue.peek(True, timeout)
         finally:
+            self._is_asleep = False
             self._may_append = True
         self._began_at = self._looked_at = self._rotation.begin()
         self._share = FAIR_SHARE

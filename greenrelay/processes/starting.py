@@ -88,7 +88,8 @@ def start_on(node: SpawnNode, start: Start) -> tuple[PID, bool]:
         if holder != pid:
             _tie(node, holder, start)
             return holder, False
-    _tie(node, pid, start)
+    if start.link is not None or start.monitor is not None:
+        _tie(node, pid, start)
     process.start()
     return pid, True
 

@@ -22,7 +22,7 @@ from greenrelay.processes.groups import Groups, Meta
 from greenrelay.processes.groupwatch import GroupWatch
 from greenrelay.processes.registry import Registry, Scope
 from greenrelay.processes.timers import Timers
-from greenrelay.processes.topology import Topology, Watcher
+from greenrelay.processes.topology import Ref, Topology, Watcher, told_ref
 from greenrelay.wire import NOPROC, NORMAL
 
 
@@ -83,13 +83,14 @@ class Table:
         if self.entities.pop(pid, None) is None:
             return
         self.timers.remove(pid)
-        self.release(pid)
+        self.registry.remove(pid)
+        self.groups.remove(pid)
         watchers, linked = self.topology.remove(pid)
         if not (watchers or linked):
             return
         at = time.time()
         for ref, watcher in watchers.items():
-            watcher.on_exit(Exit(pid, reason, at, value, error, ref))
+            watcher.on_exit(Exit(pid, reason, at, value, error, told_ref(ref)))
         if linked:
             self._tell_linked(linked, LinkDown(pid, reason, at, error))
 
@@ -157,12 +158,16 @@ class Table:
             ref: of `make_ref()`, for a watcher that must know it first.
         """
         ref = self.make_ref(pid) if ref is None else ref
-        elsewhere = self.elsewhere
+        self.monitor_as(ref, watcher)
+        return ref
+
+    def monitor_as(self, ref: Ref, watcher: Watcher) -> None:
+        """Do what `monitor()` does for `ref.pid`, under a name that the watcher gives."""
+        pid, elsewhere = ref.pid, self.elsewhere
         if pid in self.entities or (elsewhere is not None and elsewhere.watch(pid)):
             self.topology.monitor(ref, watcher)
         else:
-            watcher.on_exit(Exit(pid, self._absence(pid), time.time(), ref=ref))
-        return ref
+            watcher.on_exit(Exit(pid, self._absence(pid), time.time(), ref=told_ref(ref)))
 
     def monitor_ahead(self, watcher: Watcher, pid: PID) -> MonitorRef:
         """Have `watcher.on_exit` called when what is about to be entered under `pid` ends."""
@@ -170,7 +175,7 @@ class Table:
         self.topology.monitor(ref, watcher)
         return ref
 
-    def unmonitor(self, refs: Iterable[MonitorRef]) -> None:
+    def unmonitor(self, refs: Iterable[Ref]) -> None:
         """Forget monitors."""
         for ref in refs:
             self.topology.unmonitor(ref)

@@ -2,6 +2,8 @@
 
 A monitor has one direction and a ref of its own; they stack. A link has no
 direction and is there once or not at all. Both name PIDs, local or not.
+
+A ref may be anything that is one of a kind: who has such a thing already needs no number.
 """
 
 from __future__ import annotations
@@ -11,6 +13,19 @@ from typing import Protocol
 
 from greenrelay.message import Exit, MonitorRef
 from greenrelay.pid import PID
+
+
+class Ref(Protocol):
+    """What names one monitor."""
+
+    @property
+    def pid(self) -> PID:
+        """Who is monitored; it does not change."""
+
+
+def told_ref(ref: Ref) -> MonitorRef | None:
+    """Return what an `Exit` says of a monitor: what `monitor()` has returned, if it has."""
+    return ref if isinstance(ref, MonitorRef) else None
 
 
 class Watcher(Protocol):
@@ -24,14 +39,14 @@ class Topology:
     """The monitors and links of one node."""
 
     def __init__(self) -> None:
-        self._watchers: dict[PID, dict[MonitorRef, Watcher]] = {}
+        self._watchers: dict[PID, dict[Ref, Watcher]] = {}
         self._links: dict[PID, dict[PID, None]] = {}
 
-    def monitor(self, ref: MonitorRef, watcher: Watcher) -> None:
+    def monitor(self, ref: Ref, watcher: Watcher) -> None:
         """Tell `watcher` when `ref.pid` ends."""
         self._watchers.setdefault(ref.pid, {})[ref] = watcher
 
-    def unmonitor(self, ref: MonitorRef) -> bool:
+    def unmonitor(self, ref: Ref) -> bool:
         """Forget a monitor; `False`: it is not there, or has fired."""
         watchers = self._watchers.get(ref.pid)
         if watchers is None or watchers.pop(ref, None) is None:
@@ -62,17 +77,17 @@ class Topology:
         """Return who monitors `pid`, once for each monitor."""
         return list(self._watchers.get(pid, {}).values())
 
-    def entries(self, pid: PID) -> list[tuple[MonitorRef, Watcher]]:
+    def entries(self, pid: PID) -> list[tuple[Ref, Watcher]]:
         """Return the monitors of `pid`, each with who watches, in order."""
         return list(self._watchers.get(pid, {}).items())
 
-    def refs(self, pid: PID) -> Collection[MonitorRef]:
+    def refs(self, pid: PID) -> Collection[Ref]:
         """Return the monitors of `pid`."""
         return self._watchers.get(pid, {}).keys()
 
-    def remove(self, pid: PID) -> tuple[dict[MonitorRef, Watcher], tuple[PID, ...]]:
+    def remove(self, pid: PID) -> tuple[dict[Ref, Watcher], tuple[PID, ...]]:
         """Take `pid` out; return who monitored it, in order, and who was linked to it."""
-        linked = self.linked(pid)
+        linked = tuple(self._links.get(pid, ()))
         for other in linked:
             self.unlink(pid, other)
         return self._watchers.pop(pid, {}), linked

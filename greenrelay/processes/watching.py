@@ -36,9 +36,11 @@ def unmonitor(ref_or_pid: MonitorRef | str) -> None:
         return
     node = current_node()
     pid = node.resolve(ref_or_pid)
-    held = process.monitors or set()
-    fewer = min(held, node.topology.refs(pid), key=len)
-    process.unmonitor({ref for ref in fewer if ref.pid == pid and ref in held}, pid)
+    held, refs = process.monitors or set(), node.topology.refs(pid)
+    if len(held) < len(refs):
+        process.unmonitor({ref for ref in held if ref.pid == pid}, pid)
+    else:
+        process.unmonitor(held.intersection(refs), pid)
 
 
 def link(pid: str) -> None:

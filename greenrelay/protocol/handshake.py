@@ -20,11 +20,10 @@ request and answer with its own texts.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from greenrelay.errors import ConfigurationError, RefusedError
 from greenrelay.protocol import refusals
@@ -51,6 +50,7 @@ _OURS: Final = frozenset(
     }
 )
 _BAD_IN_HEADER: Final = re.compile(r"[\r\n\0]")
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")  # base64 of 16 bytes
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _SPACE: Final = " \t"  # HTTP's; Python's own idea of it has more, and they are bytes of a value
 
@@ -90,7 +90,7 @@ def check_handshake(environ: Mapping[str, Any]) -> Handshake:
     if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
         raise refusals.BODY_ON_UPGRADE.error()
     key = environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
-    if not _is_key(key):
+    if not _KEY.fullmatch(key):
         raise refusals.bad_request("Sec-WebSocket-Key must be there once, base64 of 16 bytes")
     if environ.get("HTTP_SEC_WEBSOCKET_VERSION", "").strip(_SPACE) != refusals.WEBSOCKET_VERSION:
         raise refusals.OTHER_VERSION.error()
@@ -144,19 +144,25 @@ def encode_head(status: str, headers: Headers) -> bytes:
     Raises:
         ConfigurationError: a header of the handler's could break out of its line.
     """
-    lines = [f"HTTP/1.1 {status}".encode("latin-1")]
+    lines = [f"HTTP/1.1 {status}\r\n"]
     for name, value in headers:
-        if _BAD_IN_HEADER.search(name) or _BAD_IN_HEADER.search(value):
-            raise ConfigurationError(f"the header {name!r} has a line break or NUL; remove it")
-        if not _TOKEN.fullmatch(name):
-            raise ConfigurationError(f"{name!r} is no name for a header; write one like 'X-Name'")
-        try:
-            lines.append(f"{name}: {value}".encode("latin-1"))
-        except UnicodeEncodeError:
-            raise ConfigurationError(
-                f"the header {name!r} has characters beyond latin-1; percent-encode them"
-            ) from None
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+        if not _TOKEN.fullmatch(name) or _BAD_IN_HEADER.search(value):
+            _refuse_header(name, value)
+        lines.append(f"{name}: {value}\r\n")
+    lines.append("\r\n")
+    try:
+        return "".join(lines).encode("latin-1")
+    except UnicodeEncodeError:
+        (name, *_) = (name for name, value in headers if max(value, default="") > "\xff")
+        raise ConfigurationError(
+            f"the header {name!r} has characters beyond latin-1; percent-encode them"
+        ) from None
+
+
+def _refuse_header(name: str, value: str) -> NoReturn:
+    if _BAD_IN_HEADER.search(name) or _BAD_IN_HEADER.search(value):
+        raise ConfigurationError(f"the header {name!r} has a line break or NUL; remove it")
+    raise ConfigurationError(f"{name!r} is no name for a header; write one like 'X-Name'")
 
 
 def refusal_headers(refusal: RefusedError) -> Headers:
@@ -193,10 +199,3 @@ def _has_token(value: str, token: str) -> bool:
 
 def _elements(value: str) -> list[str]:
     return [text for part in value.split(",") if (text := part.strip(_SPACE))]
-
-
-def _is_key(key: str) -> bool:
-    try:
-        return len(key) == 24 and len(base64.b64decode(key, validate=True)) == 16
-    except (binascii.Error, ValueError):
-        return False

@@ -1,8 +1,8 @@
 """What happens on an open connection when nothing else does: heartbeats and time-outs.
 
-    Timetable ─┬─ own         what only its kind has: `Pings`, or a `HardTimeout`
-               ├─ Heartbeat   while `heartbeat_interval` is on
-               └─ IdleTimeout while `idle_timeout` is on
+    Pings, or a HardTimeout     what only one kind of connection has
+    Timetable ─┬─ Heartbeat     while `heartbeat_interval` is on
+               └─ IdleTimeout   while `idle_timeout` is on
 
     alarm.due(connection)        when, by the connection's timer wheel; infinity is never
     alarm.ring(connection, now)  at or after that time: act, and know when to ring next
@@ -12,8 +12,7 @@ An alarm acts by the connection's verbs and sets nothing of it. Time is an argum
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from greenrelay.relay.bytestream import ByteStream
 from greenrelay.relay.config import RelayConfig
@@ -41,7 +40,7 @@ class Connection(Protocol):
 
 
 Kind = TypeVar("Kind", contravariant=True)
-Bound = TypeVar("Bound", bound=Connection)
+Rung = TypeVar("Rung", bound=Connection)
 
 
 class Alarm(Protocol[Kind]):
@@ -52,6 +51,12 @@ class Alarm(Protocol[Kind]):
 
     def ring(self, connection: Kind, now: float) -> None:
         """Do what is due."""
+
+
+def ring_if_due(alarm: Alarm[Rung], connection: Rung, now: float) -> None:
+    """Ring, if the time has come and the connection is still open."""
+    if connection.is_open and now >= alarm.due(connection):
+        alarm.ring(connection, now)
 
 
 class Heartbeat:
@@ -122,50 +127,54 @@ class HardTimeout:
         connection.close(HARD_TIMEOUT)
 
 
-class Timetable(Generic[Bound]):
-    """All alarms of one connection.
+class Timetable:
+    """The alarms that a configuration switches on and off: heartbeat and idle time-out.
 
-    Args:
-        config: what it obeys.
-        now: when it begins.
-        own: what only its kind has, and is looked at first.
+    An alarm itself. It does not change, and connections that have neither share one.
     """
 
-    __slots__ = ("_heartbeat", "_idle", "_own")
+    __slots__ = ("_heartbeat", "_idle")
 
-    def __init__(self, config: RelayConfig, now: float, own: Alarm[Bound]) -> None:
-        self._own = own
-        self._heartbeat = _heartbeat(config, now)
-        self._idle = IdleTimeout(now) if config.idle_timeout else None
+    def __init__(self, heartbeat: Heartbeat | None, idle: IdleTimeout | None) -> None:
+        self._heartbeat = heartbeat
+        self._idle = idle
 
-    def _alarms(self) -> Iterator[Alarm[Bound]]:
-        yield self._own
-        if self._heartbeat is not None:
-            yield self._heartbeat
-        if self._idle is not None:
-            yield self._idle
+    @staticmethod
+    def begin(config: RelayConfig, now: float) -> Timetable:
+        """Return the timetable of a connection that begins."""
+        return _timetable(_heartbeat(config, now), _idle_timeout(config, now))
 
-    def due(self, connection: Bound) -> float:
-        """Return when `ring()` has something to do next; infinity is never."""
-        due = self._own.due(connection)
-        if self._heartbeat is not None:
-            due = min(due, self._heartbeat.due(connection))
-        if self._idle is not None:
-            due = min(due, self._idle.due(connection))
-        return due
-
-    def ring(self, connection: Bound, now: float) -> None:
-        """Do what is due, one after the other, as long as the connection is open."""
-        for alarm in self._alarms():
-            if connection.is_open and now >= alarm.due(connection):
-                alarm.ring(connection, now)
-
-    def adapt(self, before: RelayConfig, config: RelayConfig, now: float) -> None:
-        """Take another configuration: an interval that has changed begins anew."""
+    def adapted(self, before: RelayConfig, config: RelayConfig, now: float) -> Timetable:
+        """Return it for another configuration: an interval that has changed begins anew."""
+        heartbeat, idle = self._heartbeat, self._idle
         if config.heartbeat_interval != before.heartbeat_interval:
-            self._heartbeat = _heartbeat(config, now)
-        if not config.idle_timeout or self._idle is None:
-            self._idle = IdleTimeout(now) if config.idle_timeout else None
+            heartbeat = _heartbeat(config, now)
+        if not config.idle_timeout or idle is None:
+            idle = _idle_timeout(config, now)
+        return _timetable(heartbeat, idle)
+
+    def due(self, connection: Connection) -> float:
+        """Return when one of them is due; infinity is never."""
+        due = INFINITY if self._heartbeat is None else self._heartbeat.due(connection)
+        return due if self._idle is None else min(due, self._idle.due(connection))
+
+    def ring(self, connection: Connection, now: float) -> None:
+        """Do what is due."""
+        if self._heartbeat is not None:
+            ring_if_due(self._heartbeat, connection, now)
+        if self._idle is not None:
+            ring_if_due(self._idle, connection, now)
+
+
+_NOTHING_ON: Final = Timetable(None, None)
+
+
+def _timetable(heartbeat: Heartbeat | None, idle: IdleTimeout | None) -> Timetable:
+    return Timetable(heartbeat, idle) if heartbeat or idle else _NOTHING_ON
+
+
+def _idle_timeout(config: RelayConfig, now: float) -> IdleTimeout | None:
+    return IdleTimeout(now) if config.idle_timeout else None
 
 
 def _heartbeat(config: RelayConfig, now: float) -> Heartbeat | None:

@@ -1,7 +1,8 @@
-"""What a session and its transport are to each other: two protocols, and no code.
+"""What a session and its transport are to each other: three protocols, and no code.
 
     Receiver     the session, as a transport knows it: four callbacks on the hub
     ByteStream   the transport, as a session knows it; `greenrelay.testing` has one without a socket
+    Sink         its socket, as a session that has nothing unsent knows it
 
 No method of either blocks or switches.
 """
@@ -28,11 +29,19 @@ class Receiver(Protocol):
         """Everything that was written is with the kernel."""
 
 
+class Sink(Protocol):
+    """What takes bytes at once."""
+
+    @property
+    def send(self) -> Callable[[bytes], int]:
+        """Send what goes out at once, and return how much that was; raises `OSError` for none."""
+
+
 class ByteStream(Protocol):
     """Where bytes come from and go to."""
 
     @property
-    def send(self) -> Callable[[bytes], int] | None:
+    def sink(self) -> Sink | None:
         """The way around `write()` while nothing is unsent; what it leaves goes to `keep()`."""
 
     @property
@@ -70,7 +79,7 @@ class ByteStream(Protocol):
         """Send `data`, now or when the peer reads."""
 
     def keep(self, data: bytes, sent: int) -> None:
-        """Keep what `send` has left of `data`, of which it has taken `sent` bytes."""
+        """Keep what the sink has left of `data`, of which it has taken `sent` bytes."""
 
     def discard_unsent(self) -> None:
         """Drop what waits, except the rest of a write that has partly gone out."""

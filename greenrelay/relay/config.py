@@ -10,9 +10,11 @@ hand, because a library for schemas would not say what to write instead of what 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from greenrelay.errors import ConfigurationError
 from greenrelay.message import is_topic
@@ -53,6 +55,7 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 _LIMITS = tuple(item.name for item in dataclasses.fields(Limits))
+_NO_METADATA: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class RelayConfig(Limits):
     """Who receives the messages; empty for a detached event stream."""
     message_topic: str = WS_MESSAGE
     heartbeat_interval: float = 0.0
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=lambda: _NO_METADATA)
     hard_timeout: float = 0.0
     """Event streams only: seconds until the stream ends, whatever happens."""
     retry: float = 0.0
@@ -71,7 +74,8 @@ class RelayConfig(Limits):
 
     def copy_metadata(self) -> dict[str, Any]:
         """Return the metadata for one message: whoever gets it may change it."""
-        return {name: _copy(value) for name, value in self.metadata.items()}
+        metadata = self.metadata
+        return {name: _copy(value) for name, value in metadata.items()} if metadata else {}
 
 
 class RelayKind(NamedTuple):
@@ -126,7 +130,25 @@ def relay_config(
         ConfigurationError: the text names the field and what to write instead.
     """
     kind = kind or WEBSOCKET
-    return RelayConfig(**{**_as_dict(limits), **kind.defaults, **check_fields(values, kind)})
+    return config_of(check_fields(values, kind), limits, kind)
+
+
+def config_of(fields: Mapping[str, Any], limits: Limits, kind: RelayKind) -> RelayConfig:
+    """Return the configuration of fields that have been checked, over those limits.
+
+    Who is told the same holds the same: of their own, it and its PID would take 270 bytes of each
+    connection. Metadata is rarely the same for two, and may be large: it is not kept here.
+    """
+    told = {**kind.defaults, **fields}
+    if told.get("metadata"):
+        return RelayConfig(**{**_as_dict(limits), **told})
+    told.pop("metadata", None)
+    return _shared_config(limits, *told.items())
+
+
+@functools.lru_cache(maxsize=256)  # of all paths and targets that are in use at one time
+def _shared_config(limits: Limits, *told: tuple[str, Any]) -> RelayConfig:
+    return RelayConfig(**{**_as_dict(limits), **dict(told)})
 
 
 def check_fields(values: Mapping[str, Any], kind: RelayKind) -> dict[str, Any]:

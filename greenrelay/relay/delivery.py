@@ -134,13 +134,13 @@ class Recipient(PromptEntity, Entry):
         if frame is None:
             return True
         self.messages_out += 1
-        send = self.transport.send
-        if send is None:
+        sink = self.transport.sink
+        if sink is None:
             self.write(frame)
             return True
         # What write() comes to when nothing is unsent, without its two calls.
         try:
-            sent = send(frame)
+            sent = sink.send(frame)
         except OSError:
             sent = 0  # full, or lost: the next attempt tells
         if sent < len(frame):
@@ -175,14 +175,17 @@ class Recipient(PromptEntity, Entry):
         """Send bytes of one message, or do what the slow consumer policy says."""
         if self.config.idle_timeout:
             self.last_active = self.wheel.clock()
-        unsent = self.transport.unsent
-        if unsent and self._is_beyond_backlog(unsent + len(data)):
+        transport = self.transport
+        if transport.sink is None and self._is_beyond_backlog(len(data)):
             self._on_backlog(data)
         else:
-            self.transport.write(data)
+            transport.write(data)
 
     def _is_beyond_backlog(self, size: int) -> bool:
-        return self.state is OPEN and size > self.config.max_backlog > 0
+        """Tell whether so many bytes more are too many to wait; without others they are not."""
+        unsent = self.transport.unsent
+        is_beyond = unsent and unsent + size > self.config.max_backlog > 0
+        return bool(is_beyond) and self.state is OPEN
 
     def _on_backlog(self, data: bytes) -> None:
         policy = self.config.slow_consumer
@@ -200,9 +203,8 @@ class Recipient(PromptEntity, Entry):
 
     def write_control(self, data: bytes) -> None:
         """Send a control frame, which no policy drops; a client that causes too many is closed."""
-        unsent = self.transport.unsent
         spare = 0 if self.config.slow_consumer == "close" else CONTROL_BACKLOG_BYTES
-        if unsent and self._is_beyond_backlog(unsent + len(data) - spare):
+        if self._is_beyond_backlog(len(data) - spare):
             self._close_slow()
         else:
             self.transport.write(data, True)

@@ -23,7 +23,7 @@ from greenrelay.logs import log_soon
 from greenrelay.message import Exit, LinkDown
 from greenrelay.pid import PID
 from greenrelay.processes.node import Node
-from greenrelay.relay.alarms import Alarm, Timetable
+from greenrelay.relay.alarms import Alarm, Timetable, ring_if_due
 from greenrelay.relay.config import RelayConfig, RelayKind, parse_control
 from greenrelay.relay.connections import Connections
 from greenrelay.relay.delivery import CLOSED, CLOSING, LINGERING, OPEN, OPENING, Frames, Recipient
@@ -38,15 +38,9 @@ from greenrelay.relay.endings import (
     target_ended,
 )
 from greenrelay.relay.farewell import Farewell
-from greenrelay.relay.target import Target
+from greenrelay.relay.target import NOBODY, Target
 from greenrelay.relay.wheel import TimerWheel
-from greenrelay.wire import (
-    CANCELLED,
-    CONNECTION_LOST,
-    KILLED,
-    NOPROC,
-    NORMAL,
-)
+from greenrelay.wire import CANCELLED, CONNECTION_LOST, KILLED, NOPROC, NORMAL
 
 log = logging.getLogger("greenrelay.session")
 
@@ -67,6 +61,7 @@ class Session(Recipient):
     __slots__ = (
         "_farewell",
         "_timetable",
+        "alarm",
         "message_count",
         "opened_at",
         "target",
@@ -89,10 +84,12 @@ class Session(Recipient):
         super().__init__(node, wheel, config, frames)
         self.message_count = 0
         """Client messages so far."""
-        self.target = Target()
+        self.target = NOBODY
         """Its relation to the process that gets them."""
         self.opened_at = self.last_active
-        self._timetable: Timetable[Any] = Timetable(config, self.opened_at, alarm)
+        self.alarm: Alarm[Any] = alarm
+        """What only its kind has to do at times."""
+        self._timetable = Timetable.begin(config, self.opened_at)
         self._farewell: Farewell | None = None
         """From when on the client has been told the end, or it has ended."""
 
@@ -105,7 +102,7 @@ class Session(Recipient):
         """Enter the node's table and tell the target; the wire comes later, with `begin()`."""
         self.node.add(self)
         pid = self.config.target_pid
-        if not self.target.attach(self, self.node.reach(pid)) and pid:
+        if not self.aim(Target.of(self.node.reach(pid))) and pid:
             self.close(TARGET_BROKEN.because(NOPROC))  # it died while the body arrived
 
     def begin(self, early: bytes) -> None:
@@ -137,9 +134,15 @@ class Session(Recipient):
         """Return what a new target is told."""
         return {"client_pid": self.pid, "metadata": self.config.copy_metadata()}
 
+    def aim(self, target: Target) -> bool:
+        """Have another target, and attach to it; `False`: it is nobody."""
+        self.target = target
+        return target.attach(self)
+
     def on_exit(self, exit: Exit) -> None:
         """Close behind what the target has sent, if it is the target that has ended."""
-        if self.target.take_exit(exit):
+        if self.target.is_told_of(exit):
+            self.aim(NOBODY)
             self.close(target_ended(exit.reason))
 
     def pause_if_full(self) -> bool:
@@ -165,7 +168,7 @@ class Session(Recipient):
         if config.target_pid != before.target_pid:
             self.target.move(self, config)
         self.adopt(config)
-        self._timetable.adapt(before, config, self.wheel.clock())
+        self._timetable = self._timetable.adapted(before, config, self.wheel.clock())
         self.reschedule()
 
     def adopt(self, config: RelayConfig) -> None:
@@ -176,7 +179,7 @@ class Session(Recipient):
 
     def reschedule(self) -> None:
         """Be told when the next thing is due."""
-        self.wake_at(self._timetable.due(self))
+        self.wake_at(min(self.alarm.due(self), self._timetable.due(self)))
 
     def wake_at(self, at: float) -> None:
         """Be told when that time has come, and not before."""
@@ -188,7 +191,8 @@ class Session(Recipient):
             if self._farewell is not None:
                 self._farewell.wait(self, now)
             else:
-                self._timetable.ring(self, now)
+                ring_if_due(self.alarm, self, now)
+                ring_if_due(self._timetable, self, now)
             if self.state is OPEN:
                 self.reschedule()
         except Exception:

@@ -79,7 +79,9 @@ def stream_socket(sock: Any) -> StreamSocket:
 
 def detach(sock: Any) -> PlainSocket:
     """Return a plain, non-blocking socket with the descriptor of another, which loses it."""
-    plain = PlainSocket(sock.family, sock.type, sock.proto, sock.detach())
+    # gevent's has a plain one beneath, of which it would make enumerations.
+    kind = getattr(sock, "_sock", sock)
+    plain = PlainSocket(kind.family, kind.type, kind.proto, sock.detach())
     plain.setblocking(False)
     return plain
 

@@ -5,15 +5,16 @@
 Join is the first and leave the last message a target gets from a connection; between two targets
 no client message is lost or seen twice, because moving is one step. No method blocks or switches.
 
+A `Target` is one process to one connection, and does not change: another process is another one.
 The connection is an argument everywhere: held, it would hold itself, and outlive its end.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from greenrelay.errors import ConfigurationError
-from greenrelay.message import Exit, Message, MonitorRef
+from greenrelay.message import Exit, Message
 from greenrelay.pid import PID
 from greenrelay.processes.entity import Entity
 from greenrelay.processes.node import Node
@@ -42,6 +43,9 @@ class Connection(Protocol):
     def adopt(self, config: RelayConfig) -> None:
         """Obey another configuration."""
 
+    def aim(self, target: Target) -> bool:
+        """Have another target, and attach to it; `False`: it is nobody."""
+
     def go_on(self) -> None:
         """Listen to the client again."""
 
@@ -50,21 +54,37 @@ class Connection(Protocol):
 
 
 class Target:
-    """What one connection has to do with its target, if it has one."""
+    """What one connection has to do with its target, if it has one.
 
-    __slots__ = ("_monitor", "entity")
+    It names the connection's monitor of the target: a `MonitorRef` would be 96 bytes more.
 
-    def __init__(self) -> None:
-        self.entity: Entity | None = None
-        """Who gets the connection's messages, by `deliver()`; `None`: nobody."""
-        self._monitor: MonitorRef | None = None
+    Args:
+        entity: the target.
+    """
 
-    def attach(self, connection: Connection, entity: Entity | None) -> bool:
-        """Begin: monitor the target, and tell it of the connection; `False`: there is none."""
+    __slots__ = ("entity",)
+
+    def __init__(self, entity: Entity | None) -> None:
         self.entity = entity
+        """Who gets the connection's messages, by `deliver()`; `None`: nobody."""
+
+    @staticmethod
+    def of(entity: Entity | None) -> Target:
+        """Return an entity as a target; `NOBODY` for none."""
+        return NOBODY if entity is None else Target(entity)
+
+    @property
+    def pid(self) -> PID:
+        """Who is monitored under this name."""
+        assert self.entity is not None  # nobody is not
+        return self.entity.pid
+
+    def attach(self, connection: Connection) -> bool:
+        """Begin: monitor the target, and tell it of the connection; `False`: there is none."""
+        entity = self.entity
         if entity is None:
             return False
-        self._monitor = connection.node.monitor(connection, entity.pid)
+        connection.node.monitor_as(self, connection)
         entity.deliver(Message(connection.JOIN, connection.join_payload(), connection.pid))
         return True
 
@@ -79,7 +99,7 @@ class Target:
             raise ConfigurationError(f"the new target {config.target_pid} is not alive")
         self.detach(connection, TRANSFERRED, CLOSE_NORMAL)
         connection.adopt(config)
-        self.attach(connection, entity)
+        connection.aim(Target.of(entity))
         connection.go_on()  # the former may have been full
 
     def detach(self, connection: Connection, reason: str, code: int) -> None:
@@ -88,20 +108,15 @@ class Target:
         Args:
             reason, code: why, and the close code.
         """
-        entity, self.entity = self.entity, None
-        if self._monitor is not None:
-            connection.node.unmonitor((self._monitor,))
-            self._monitor = None
-        if entity is not None:
-            entity.forget_drained(connection.pid)
-            _tell(entity, connection, connection.LEAVE, reason=reason, code=code)
+        connection.aim(NOBODY)
+        if self.entity is not None:
+            connection.node.unmonitor((self,))
+            self.entity.forget_drained(connection.pid)
+            _tell(self.entity, connection, connection.LEAVE, reason=reason, code=code)
 
-    def take_exit(self, exit: Exit) -> bool:
-        """Take the news of an end; `True`: it is the target's, and nobody is the target now."""
-        if self.entity is None or exit.sender != self.entity.pid:
-            return False
-        self.entity = self._monitor = None
-        return True
+    def is_told_of(self, exit: Exit) -> bool:
+        """Tell whether an end is the target's."""
+        return self.entity is not None and exit.sender == self.entity.pid
 
     def heartbeat(self, connection: Connection, uptime: float) -> None:
         """Tell the target that the connection is there, for so many seconds already."""
@@ -117,6 +132,10 @@ class Target:
         entity.on_drained(connection.pid, connection.go_on)
         connection.transport.pause()
         return True
+
+
+NOBODY: Final = Target(None)
+"""Of every connection that has no target, or none any more."""
 
 
 def _tell(entity: Entity, connection: Connection, topic: str, **news: Any) -> None:

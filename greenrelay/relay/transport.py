@@ -1,6 +1,7 @@
 """A connection's socket on the hub: what reads from it, and what writes to it.
 
     write(data) ─► send, once; what does not fit waits in an outbox ─► receiver.on_flushed()
+    sink        ─► the socket itself, for who would rather send than call `write()`
 
 Two rules: nothing here blocks or switches; after `close()` the receiver hears
 nothing more. Until `start()` nothing is read, and what is written waits.
@@ -10,6 +11,7 @@ By hand, because gevent's own sockets wait in a greenlet, and a connection has n
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +20,7 @@ import gevent
 from greenrelay.relay.bytestream import Receiver
 from greenrelay.relay.outbox import Outbox
 from greenrelay.relay.reader import Reader
-from greenrelay.relay.sockets import held_by_kernel, remote_address, stream_socket
+from greenrelay.relay.sockets import StreamSocket, held_by_kernel, remote_address, stream_socket
 
 
 class Transport(Reader):
@@ -30,16 +32,15 @@ class Transport(Reader):
         head: what is sent first, when it is started.
     """
 
-    __slots__ = ("_on_closed", "_outbox", "send", "unsent")
+    __slots__ = ("_on_closed", "_outbox", "sink")
 
     def __init__(self, sock: Any, receiver: Receiver, head: bytes) -> None:
         super().__init__(stream_socket(sock), receiver)
         self._outbox: Outbox | None = Outbox(self._sock, self, head)
-        self.unsent = len(head)
-        """Bytes that were written and that the kernel has not taken yet."""
-        self.send: Callable[[bytes], int] | None = None
-        """The socket's own `send` while nothing is unsent, so that a broadcast saves the call of
-        `write()`; what it does not take is handed to `keep()`. `None` while something is."""
+        """What is unsent; `None` while nothing is."""
+        self.sink: StreamSocket | None = None
+        """The socket while nothing is unsent, so that a broadcast saves the call of `write()`; what
+        its `send()` does not take is handed to `keep()`. `None` while something is."""
         self._on_closed: Callable[[], object] | None = None
 
     def start(self, early: bytes = b"") -> None:
@@ -56,6 +57,11 @@ class Transport(Reader):
         self.resume()  # before the early bytes: they may be enough for now
         if early and self.receiver is not None:
             self._tell(self.receiver.on_bytes, early)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and that the kernel has not taken yet."""
+        return 0 if self._outbox is None else self._outbox.size
 
     @property
     def remote_address(self) -> str:
@@ -85,7 +91,6 @@ class Transport(Reader):
                 self.keep(data, sent, is_control)
         else:
             outbox.append(data, is_control)
-            self.unsent = outbox.size
 
     def keep(self, data: bytes, sent: int, is_control: bool = False) -> None:
         """Keep what the first write that did not fit has left, until the peer reads.
@@ -93,12 +98,10 @@ class Transport(Reader):
         Args:
             sent: bytes of `data` that have been taken.
         """
-        outbox = self._open_outbox()
-        outbox.keep(data, sent, is_control)
-        self.unsent = outbox.size
+        self._open_outbox().keep(data, sent, is_control)
 
     def _open_outbox(self) -> Outbox:
-        self.send = None
+        self.sink = None
         self._outbox = Outbox(self._sock, self)
         return self._outbox
 
@@ -106,18 +109,13 @@ class Transport(Reader):
         """Drop what waits, except the rest of a write that has partly gone out."""
         if self._outbox is not None:
             self._outbox.discard()
-            self.unsent = self._outbox.size
 
     def drop_oldest(self, size: int) -> int:
         """Drop the oldest writes until `size` bytes are free; return how many writes went.
 
         A write that has partly gone out stays, and control frames do.
         """
-        if self._outbox is None:
-            return 0
-        dropped = self._outbox.drop_oldest(size)
-        self.unsent = self._outbox.size
-        return dropped
+        return 0 if self._outbox is None else self._outbox.drop_oldest(size)
 
     @property
     def undelivered(self) -> int:
@@ -126,29 +124,37 @@ class Transport(Reader):
 
     def shutdown_write(self) -> None:
         """Tell the peer that nothing more will come, when nothing is unsent."""
-        if self.receiver is not None:
-            outbox = self._open_outbox() if self._outbox is None else self._outbox
-            outbox.end()
+        if self.receiver is None:
+            return
+        if self._outbox is not None:
+            self._outbox.end()
+        elif self._sock.pending is not None:
+            self._open_outbox().end()  # TLS says it in a record, for which there may be no room
+        else:
+            try:
+                self._sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass  # the peer has reset: it knows
 
     def on_sent(self, left: int) -> None:
         """Take the outbox's news: so many bytes are left, and at 0 it is done with."""
-        self.unsent = left
         if not left and self.receiver is not None:
             self._outbox = None
-            self.send = self._sock.send
+            self.sink = self._sock
             self._tell(self.receiver.on_flushed)
 
     def on_lost(self) -> None:
         """Take the outbox's news: the peer is gone."""
         self.pause()
         self._may_read = False
-        self.send = None
+        self.sink = None
         # Told from the loop: the receiver may be in the middle of a write.
         gevent.get_hub().loop.run_callback(self._report_lost)
 
     def _report_lost(self) -> None:
         if self.receiver is not None:
-            self.unsent = 0
+            if self._outbox is not None:
+                self._outbox.clear()  # of what was still written meanwhile
             self._end(self.receiver)
 
     # -- end --------------------------------------------------------------------
@@ -159,8 +165,7 @@ class Transport(Reader):
             return
         if self._outbox is not None:
             self._outbox.stop()
-        self._outbox = self.send = None
-        self.unsent = 0
+        self._outbox = self.sink = None
         super().close()
         if self._on_closed is not None:
             self._on_closed()

@@ -64,7 +64,7 @@ class WebSocketSession(Session):
         window_bits: of permessage-deflate, if it has been agreed on; 0 is off.
     """
 
-    __slots__ = ("_allowance", "_parser", "_pings", "_rest", "_window_bits", "last_seen")
+    __slots__ = ("_allowance", "_parser", "_rest", "_window_bits", "last_seen")
 
     HOST = HOST_WEBSOCKET
     JOIN = WS_JOIN
@@ -73,6 +73,7 @@ class WebSocketSession(Session):
     KIND = WEBSOCKET
     LOG = log
 
+    alarm: Pings
     frames: FrameCache
 
     def __init__(
@@ -83,8 +84,8 @@ class WebSocketSession(Session):
         frames: FrameCache,
         window_bits: int = 0,
     ) -> None:
-        self._pings = Pings(wheel.clock() + config.ping_interval)
-        super().__init__(node, wheel, config, frames, self._pings)
+        pings = Pings(wheel.clock() + config.ping_interval)
+        super().__init__(node, wheel, config, frames, pings)
         self._window_bits = window_bits
         self._parser = FrameParser(config.max_message_size, inflates=window_bits > 0)
         self._rest: Iterator[FrameEvent | None] | None = None
@@ -160,7 +161,7 @@ class WebSocketSession(Session):
     def _on_control(self, event: Ping | Pong | Close, now: float) -> None:
         if isinstance(event, Close):
             self._on_close(event)
-        elif isinstance(event, Pong) and self._pings.take_pong():
+        elif isinstance(event, Pong) and self.alarm.take_pong():
             pass  # what we have asked for does not count towards the rate
         elif self.state is OPEN:
             if self._allowance is not None and not self._allowance.take(now):
@@ -257,7 +258,7 @@ class WebSocketSession(Session):
         if config.max_rate != before.max_rate:
             self._allowance = self._full_allowance(now)
         if config.ping_interval != before.ping_interval:
-            self._pings.restart(now + config.ping_interval)
+            self.alarm.restart(now + config.ping_interval)
             self.reschedule()
 
     def _full_allowance(self, now: float) -> Allowance | None:

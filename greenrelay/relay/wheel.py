@@ -17,7 +17,7 @@ import heapq
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 
@@ -43,11 +43,19 @@ class Entry:
 
     def __init__(self) -> None:
         self._tick = 0
-        """The slot it is in; 0 is none."""
+        """Of the slot it is in; 0 is none."""
 
     def on_timer(self, now: float) -> None:
         """Do what is due, and schedule anew what is not. Must not block."""
         raise NotImplementedError
+
+
+class Slot(NamedTuple):
+    """The entries of one tick."""
+
+    tick: int
+    """What its entries note: this very number, as an equal one of each would take 32 bytes."""
+    entries: dict[Entry, None]
 
 
 class TimerWheel:
@@ -59,7 +67,7 @@ class TimerWheel:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._slots: dict[int, dict[Entry, None]] = {}
+        self._slots: dict[int, Slot] = {}
         self._ticks: list[int] = []
         self._timer: Any = None
 
@@ -75,24 +83,28 @@ class TimerWheel:
         tick = int(at / RESOLUTION_SECONDS) + 1
         if entry._tick == tick:
             return
-        self.cancel(entry)
-        entry._tick = tick
-        slot = self._slots.get(tick)
-        if slot is not None:
-            slot[entry] = None
-            return
-        self._slots[tick] = {entry: None}
+        if entry._tick:
+            self.cancel(entry)
+        slot = self._slots.get(tick) or self._open_slot(tick)
+        entry._tick = slot.tick
+        slot.entries[entry] = None
+
+    def _open_slot(self, tick: int) -> Slot:
+        slot = self._slots[tick] = Slot(tick, {})
         heapq.heappush(self._ticks, tick)
         if self._ticks[0] == tick:
             self._start_timer()
+        return slot
 
     def cancel(self, entry: Entry) -> None:
         """Forget an entry; one that is not scheduled is no error."""
+        if not entry._tick:
+            return
         tick, entry._tick = entry._tick, 0
         slot = self._slots.get(tick)
         if slot is not None:
-            slot.pop(entry, None)
-            if not slot:
+            slot.entries.pop(entry, None)
+            if not slot.entries:
                 del self._slots[tick]
                 self._drop_spare_ticks()
 
@@ -103,14 +115,17 @@ class TimerWheel:
             heapq.heapify(self._ticks)
 
     def __len__(self) -> int:
-        return sum(map(len, self._slots.values()))
+        return sum(len(slot.entries) for slot in self._slots.values())
 
     def advance(self, now: float) -> None:
         """Tell every entry whose time has come by `now`."""
         last = int(now / RESOLUTION_SECONDS)
         while self._ticks and self._ticks[0] <= last:
             tick = heapq.heappop(self._ticks)
-            for entry in self._slots.pop(tick, ()):
+            slot = self._slots.pop(tick, None)
+            if slot is None:
+                continue  # everybody in it was cancelled
+            for entry in slot.entries:
                 if entry._tick != tick:
                     continue  # cancelled or moved by one that was told before it
                 entry._tick = 0

@@ -31,7 +31,7 @@ from greenrelay.serving.body import RequestBody, send_all
 from greenrelay.serving.closing import linger, send_close_notify
 from greenrelay.serving.exchange import Exchange
 from greenrelay.serving.reading import HeadReader, HeadServer
-from greenrelay.web.taking import BodyFault, has_closed, peek_now, send_at_once
+from greenrelay.web.taking import BodyFault, has_closed, peek_now
 
 log = logging.getLogger("greenrelay.server")
 
@@ -74,13 +74,13 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
 
     def handle(self) -> None:
         """Serve the client until it or the server has enough."""
-        send_at_once(self.socket)
         rfile = self.rfile
         self._exchange = Exchange()
         try:
-            with contextlib.suppress(OSError):  # it has left, before or in an answer
-                self._heads = HeadReader(rfile, self.server, has_spoken=bool(peek_now(rfile)))
-                super().handle()
+            self._heads = HeadReader(rfile, self.server, has_spoken=bool(peek_now(rfile)))
+            super().handle()
+        except OSError:
+            pass  # it has left, before or in an answer
         finally:
             rfile.close()  # now, not when the collector comes by: the loop may be gone
             self._let_go()
@@ -158,6 +158,14 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         is_good = super().read_request(raw_requestline)
         self._target_host, self.path = split_target(self.path)
         return is_good
+
+    def _check_http_version(self) -> Any:
+        """Tell whether the request's version is one; nearly always it is one of these."""
+        return self.request_version in ("HTTP/1.1", "HTTP/1.0") or super()._check_http_version()
+
+    def _headers(self) -> Any:
+        """Return the environ's keys and values, one for each header line."""
+        return self.headers.for_environ()
 
     def get_environ(self) -> dict[str, Any]:
         """Return the WSGI environ; an upgrade request has no body, and `wsgi.input` is pywsgi's."""

@@ -226,8 +226,9 @@ class RelayHandler(GuardedHandler):
         Args:
             status: of the response that somebody else sends, for the access log.
         """
-        sock, early, *_ = take_file(self.rfile)
-        self.taken = Taken(sock, early)  # with TLS, too, the request may end: it closes nothing
+        taken = take_file(self.rfile)
+        # With TLS, too, the request may end: it closes nothing.
+        self.taken = Taken(taken.sock, taken.early) if taken.must_wait else taken
         self.socket = None
         self.close_connection = True
         self._orig_status = status

@@ -87,6 +87,9 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
     """
 
     _parser: FrameParser
+    _events: Iterator[FrameEvent | None]
+    """What is left of the last read, not parsed yet."""
+    _share: int
 
     def __init__(
         self, environ: dict[str, Any], handler: LegacyHandler, upgrade: Callable[[], int]
@@ -98,11 +101,6 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
         self.is_upgraded = False
         """Whether the view has used it."""
         self._upgrade = upgrade
-        self._events: Iterator[FrameEvent | None] = iter(())
-        """What is left of the last read, not parsed yet."""
-        self._rotation = handler.rotation
-        self._share = FRAMES_PER_TURN
-        self._lock = gevent.lock.BoundedSemaphore(1)
 
     def __del__(self) -> None:
         """Nothing: the server closes what it has opened."""
@@ -196,8 +194,16 @@ class LegacyWebSocket(WebSocket):  # type: ignore[misc]  # gevent-websocket has 
         if self.closed:
             raise LegacyClosed(MSG_ALREADY_CLOSED)
         if not self.is_upgraded:
-            self._parser = FrameParser(self._upgrade())
-            self.is_upgraded = True
+            self._begin(self._upgrade())
+
+    def _begin(self, max_message_size: int) -> None:
+        # Not before the view uses it: every upgrade request has one of these, for nothing mostly.
+        self._parser = FrameParser(max_message_size)
+        self._events = iter(())
+        self._rotation = self.handler.rotation
+        self._share = FRAMES_PER_TURN
+        self._lock = gevent.lock.BoundedSemaphore(1)
+        self.is_upgraded = True
 
     def _send(self, data: bytes) -> None:
         try:

@@ -87,7 +87,7 @@ class HeadReader:
         """Whether anything has come of the head that was asked for last."""
         self.request_line = ""
         """Its first line, good or bad; empty while the head is not there as a whole."""
-        self.fields = HeaderFields([], {})
+        self.fields: HeaderFields
         """Its other lines, as pywsgi asks for them; the last head's until this one is checked."""
 
     def read(self) -> list[bytes] | None:

@@ -24,6 +24,7 @@ from greenrelay.serving.handler import RelayHandler
 from greenrelay.serving.legacy import LegacyWebSocket
 from greenrelay.serving.reading import IdleClients
 from greenrelay.web.mistakes import Mistakes
+from greenrelay.web.taking import send_at_once
 from greenrelay.wire import (
     BODY_TIMEOUT_SECONDS,
     CLOSE_SERVICE_RESTART,
@@ -46,6 +47,19 @@ COMPLAINT_SECONDS = 1.0
 
 # pywsgi's seams are not in its type stubs.
 _WSGIServer: Any = gevent.pywsgi.WSGIServer
+_Group: Any = gevent.pool.Group
+_Pool: Any = gevent.pool.Pool
+
+
+class Greenlets(_Pool):  # type: ignore[misc]  # see above
+    """The clients' greenlets: a pool without a bound, where gevent's asks whether there is room."""
+
+    add = _Group.add
+    _discard = _Group._discard
+
+    def full(self) -> bool:
+        """Return `False`."""
+        return False
 
 
 class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
@@ -82,7 +96,7 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
     ) -> None:
         if certfile is not None:
             kwargs["ssl_context"] = _tls_context(certfile, keyfile)
-        kwargs.setdefault("spawn", gevent.pool.Pool())
+        kwargs.setdefault("spawn", Greenlets())
         super().__init__(listener, application, **kwargs)
         self.head_timeout = head_timeout
         self.keep_alive = keep_alive
@@ -104,6 +118,11 @@ class RelayServer(_WSGIServer):  # type: ignore[misc]  # see above
     def has_access_log(self) -> bool:
         """Whether anybody reads what is written for each request."""
         return self.log is not self._no_log
+
+    def init_socket(self) -> None:
+        """Begin to listen; the connections inherit what the listener's socket is told."""
+        super().init_socket()
+        send_at_once(self.socket)
 
     def stop(self, timeout: float | None = None) -> None:
         """Close the listener and idle connections; wait for requests under way, then end them."""

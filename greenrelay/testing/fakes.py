@@ -70,7 +70,7 @@ class FakeTransport:
         self.unsent = unsent
         """Set it to play a client that does not read; `flush()` ends that."""
         self.room: int | None = None
-        """Bytes that a `send` takes, to play a socket that is nearly full; by default all."""
+        """Bytes that a `send()` takes, to play a socket that is nearly full; by default all."""
         self.is_closed = False
         self.is_reading = False
         self.is_deferred = False
@@ -101,11 +101,12 @@ class FakeTransport:
             self.receiver.on_bytes(early)
 
     @property
-    def send(self) -> Callable[[bytes], int] | None:
+    def sink(self) -> FakeTransport | None:
         """The way around `write()`, there while nothing is unsent, as a real transport's."""
-        return None if self.unsent or self.is_closed else self._send
+        return None if self.unsent or self.is_closed else self
 
-    def _send(self, data: bytes) -> int:
+    def send(self, data: bytes) -> int:
+        """Record what there is room for, as a socket does, and return how much that is."""
         taken = data if self.room is None else data[: self.room]
         if not taken:
             raise BlockingIOError
@@ -113,7 +114,7 @@ class FakeTransport:
         return len(taken)
 
     def keep(self, data: bytes, sent: int) -> None:
-        """Record what `send` has left: it waits, and a frame that has begun is never dropped."""
+        """Record what `send()` has left: it waits, and a frame that has begun is never dropped."""
         self._waiting.append(data)
         self._waiting.take(sent)
         self.unsent += len(data) - sent

@@ -17,6 +17,7 @@ from greenrelay.protocol.deflate import negotiate
 from greenrelay.protocol.eventstream import STREAM_HEADERS, encode_event
 from greenrelay.protocol.handshake import (
     SWITCHING,
+    Handshake,
     encode_head,
     end_to_end_headers,
     upgrade_headers,
@@ -24,8 +25,9 @@ from greenrelay.protocol.handshake import (
 from greenrelay.protocol.jsontext import encode_json
 from greenrelay.protocol.origins import Verdict
 from greenrelay.protocol.refusals import Headers
-from greenrelay.relay.config import EVENT_STREAM, RelayConfig, parse_relay_header
+from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayConfig
 from greenrelay.relay.dialect import FrameCache
+from greenrelay.relay.header import read_header
 from greenrelay.relay.sse import EventCache, EventStreamSession
 from greenrelay.relay.websocket import WebSocketSession
 from greenrelay.relay.wheel import TimerWheel
@@ -100,7 +102,7 @@ class Admission:
         self._node.end(session, CONNECTION_LOST)
 
     def _admit_websocket(self, opening: Opening, relay: RelayRequest) -> Admitted:
-        config = parse_relay_header(relay.value, relay.rule.limits)
+        config = read_header(relay.value, WEBSOCKET, relay.rule.limits)
         handshake = None if opening.socket.is_upgraded else opening.require_handshake()
         opening.check_origin(relay.rule.origins)
         self._check_server(opening, config)
@@ -113,7 +115,7 @@ class Admission:
         return Admitted(session, SWITCHING, head)
 
     def _admit_stream(self, opening: Opening, relay: RelayRequest) -> Admitted:
-        config = parse_relay_header(relay.value, relay.rule.limits, EVENT_STREAM)
+        config = read_header(relay.value, EVENT_STREAM, relay.rule.limits)
         verdict = opening.check_origin(relay.rule.origins)
         try:
             self._check_server(opening, config)
@@ -136,7 +138,8 @@ class Admission:
         if not opening.socket.can_take:
             raise refusals.NO_SOCKET.error()
         opening.socket.discard_body(self._body_timeout)
-        self._check_room(opening.address, config)  # again: it may have been long in coming
+        if not isinstance(opening.handshake, Handshake):  # behind one there is no body
+            self._check_room(opening.address, config)  # again: it may have been long in coming
 
     def _check_room(self, address: str, config: RelayConfig) -> None:
         if self._node.is_draining:

@@ -17,8 +17,8 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
-import simplejson
 from flask import Flask, Response, current_app, has_app_context, has_request_context, request
+from werkzeug.datastructures import Headers
 from werkzeug.local import LocalProxy
 
 from greenrelay.errors import ClientGone, ConfigurationError
@@ -31,7 +31,8 @@ from greenrelay.processes.registry import Scope
 from greenrelay.processes.spawning import Options, Parameters, spawn_in
 from greenrelay.protocol.handshake import refusal_body
 from greenrelay.protocol.refusals import BAD_CONFIGURATION
-from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayKind, check_fields
+from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayKind
+from greenrelay.relay.header import write_header
 from greenrelay.web.appcontext import AppTurn
 from greenrelay.web.direct import STREAM_KEY
 from greenrelay.web.middleware import REJECTED_KEY, RelayMiddleware
@@ -198,6 +199,14 @@ class GreenRelay:
         return spawn_in(node, turn, (target, args, kwargs), options)[0]
 
 
+class RelayResponse(Response):
+    """What asks for a relay: it has no body, and no other headers to be set right."""
+
+    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
+        """Return the headers as they are; one that was made an answer of another kind as ever."""
+        return self.headers if self.status_code == 200 else super().get_wsgi_headers(environ)
+
+
 def _tell_sharing(app: Flask, others: list[Flask]) -> None:
     """Tell of apps on one node that nobody has chosen for all of them."""
     if others:
@@ -229,8 +238,7 @@ def _answer(kind: RelayKind, values: dict[str, Any]) -> Response:
     """Return the response that asks for a relay."""
     _require_wrapped()
     try:
-        check_fields(values, kind)
-        return Response(headers={kind.header: simplejson.dumps(values, allow_nan=False)})
+        return RelayResponse(headers={kind.header: write_header(values, kind)})
     except (TypeError, ValueError, RecursionError) as error:
         if has_request_context():
             request.environ[REJECTED_KEY] = values.get("target_pid")

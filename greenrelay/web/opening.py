@@ -113,12 +113,11 @@ def read_opening(
 
 
 def _read_handshake(environ: dict[str, Any]) -> Handshake | RefusedError | None:
-    if not is_upgrade(environ):
-        return None
     try:
         return check_handshake(environ)
     except RefusedError as refusal:
-        return refusal.with_traceback(None)  # which would keep the environ
+        # Without its traceback, which would keep the environ.
+        return refusal.with_traceback(None) if is_upgrade(environ) else None
 
 
 def _as_utf8(value: str) -> str:

@@ -23,10 +23,9 @@ class EitherAdapter(MapAdapter):
 
     Args:
         adapter: of the request, as Flask has made it.
-        has_websocket_rules: whether the app has any; else no time is lost in looking for one.
     """
 
-    def __init__(self, adapter: MapAdapter, has_websocket_rules: bool) -> None:
+    def __init__(self, adapter: MapAdapter) -> None:
         super().__init__(
             adapter.map,
             adapter.server_name,
@@ -37,15 +36,13 @@ class EitherAdapter(MapAdapter):
             adapter.default_method,
             adapter.query_args,
         )
-        self._has_websocket_rules = has_websocket_rules
 
     def match(self, *args: Any, **kwargs: Any) -> Any:
         """Return what `MapAdapter.match` returns."""
-        if self._has_websocket_rules:
-            # MethodNotAllowed where there is a POST beside it, NotFound where only the ordinary
-            # rule is one for the path with and without a slash at its end.
-            with contextlib.suppress(WebsocketMismatch, MethodNotAllowed, NotFound):
-                return super().match(*args, **kwargs)
+        # MethodNotAllowed where there is a POST beside it, NotFound where only the ordinary
+        # rule is one for the path with and without a slash at its end.
+        with contextlib.suppress(WebsocketMismatch, MethodNotAllowed, NotFound):
+            return super().match(*args, **kwargs)
         return super().match(*args, **{**kwargs, "websocket": False})
 
 
@@ -74,7 +71,10 @@ def accept_upgrades(app: Flask) -> None:
         adapter = create(request)
         if adapter is None or not adapter.websocket:
             return adapter
-        return EitherAdapter(adapter, rules.have_websocket(adapter.map))
+        if rules.have_websocket(adapter.map):
+            return EitherAdapter(adapter)
+        adapter.websocket = False  # match it as any other request
+        return adapter
 
     # Of this app alone: its class may be the user's, and other apps' as well.
     app.create_url_adapter = create_url_adapter  # type: ignore[method-assign]  # a documented seam

@@ -42,7 +42,7 @@ SUITE = Suite(
             for size in ("echo32", "echo1k", "echo64k")
             for bound, against in ((0.85, "hub"), (2, "gevent-websocket"), (3, "flask-sock"))
         ),
-        Aim("memory", 2),
-        Aim("streams", 2),
+        Aim("memory", 1.2),
+        Aim("streams", 1.2),
     ),
 )

@@ -144,7 +144,7 @@ def test_dropped_writes_are_dropped_whole_and_the_others_arrive(pair, size):
 def test_fast_lane_may_stop_in_the_middle_of_a_frame(pair):
     """One send of it is several records."""
     large = frame(0, 1_000_000)
-    pair.transport.keep(large, pair.transport.send(large))
+    pair.transport.keep(large, pair.transport.sink.send(large))
     pair.transport.write(frame(1))
     assert pair.transport.drop_oldest(1) == 1
     pair.transport.write(b"end")
@@ -155,7 +155,7 @@ def test_what_fast_lane_has_begun_is_kept(pair):
     write = frame(0)
     with pytest.raises(BlockingIOError):
         while True:
-            pair.transport.send(write)
+            pair.transport.sink.send(write)
     pair.transport.keep(write, 0)
     assert pair.transport.drop_oldest(1) == 0
     pair.transport.write(b"end")

@@ -76,6 +76,17 @@ def test_what_a_child_spawns_at_once_is_its_own():
     assert lines == ["child hello", "True", *GOES_ON]
 
 
+def test_no_pid_of_a_child_is_its_parents_too():
+    """§10.3: also where a name that somebody has chosen stands for both."""
+    lines, _ = fork(
+        "print(chosen.make_pid('proc'))",
+        "from greenrelay.processes.node import Node; chosen = Node('chosen'); "
+        "import atexit; atexit.register(lambda: print(chosen.make_pid('proc')))",
+    )
+    of_child, of_parent = (line for line in lines if line.startswith("proc@chosen/"))
+    assert of_child != of_parent
+
+
 def test_many_processes_are_told_in_one_line():
     """§10.6"""
     many = "[process.spawn(loop, 'more') for _ in range(100)]"

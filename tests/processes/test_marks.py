@@ -114,8 +114,8 @@ def test_released_mailbox_tells_all(mailbox):
 def test_who_is_forgotten_is_not_told(mailbox):
     told = []
     mailbox.on_drained("x", lambda: told.append("x"))
-    mailbox.forget_drained("x")
-    mailbox.forget_drained("never there")
+    mailbox.marks.forget_drained("x")
+    mailbox.marks.forget_drained("never there")
     mailbox.inbox.receive(timeout=0.01)
     assert told == []
 

@@ -9,7 +9,7 @@ from greenrelay.errors import InvalidPID, NameNotRegistered, NameTaken, ProcessD
 from greenrelay.message import Exit, LinkDown
 from greenrelay.pid import PID
 from greenrelay.processes.functions import resolve_target
-from greenrelay.processes.node import Node, default_name
+from greenrelay.processes.node import SPARE_IDS, Node, default_name
 from greenrelay.testing import leaks, wait_until
 from tests.sample_processes import collect, crash, idle
 
@@ -66,6 +66,11 @@ def test_pid_names_host_and_node(node):
 def test_pid_takes_its_randomness_from_an_argument():
     node = Node("n", random=lambda count: b"\xff" * count)
     assert node.make_pid("proc") == "proc@n/________________"
+
+
+def test_no_two_pids_are_the_same(node):
+    """§1.1"""
+    assert len({node.make_pid("proc") for _ in range(3 * SPARE_IDS)}) == 3 * SPARE_IDS
 
 
 @pytest.mark.parametrize("name", ["a@b", "a/b", "a b", "\n"])

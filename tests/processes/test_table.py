@@ -84,6 +84,28 @@ def test_monitor_of_the_dead_fires_at_once(table):
     assert table.topology.is_empty()
 
 
+class Name:
+    """A ref that its watcher gives."""
+
+    pid = ONE
+
+
+def test_monitor_may_have_a_name_that_its_watcher_gives(table, living):
+    watcher, names = Living(OTHER), [Name(), Name()]
+    for name in names:
+        table.monitor_as(name, watcher)
+    table.unmonitor(names[:1])
+    table.end(living, "killed")
+    assert [(news.reason, news.ref) for news in watcher.exits] == [("killed", None)]
+
+
+def test_monitor_of_the_dead_under_a_name_fires_at_once(table):
+    watcher = Living(OTHER)
+    table.monitor_as(Name(), watcher)
+    assert [(news.reason, news.ref) for news in watcher.exits] == [("noproc", None)]
+    assert table.topology.is_empty()
+
+
 def test_monitor_ahead_waits_for_what_is_entered_later(table):
     watcher, late = Living(OTHER), Living(ONE)
     ref = table.monitor_ahead(watcher, ONE)

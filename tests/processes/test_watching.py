@@ -146,6 +146,12 @@ MONITORS = [
         {"b": "normal"},
     ),
     rule(
+        "unmonitoring one PID of several leaves the others",
+        "b monitor c | b monitor c | a monitor b | a monitor c | a unmonitor c | b exit | c exit",
+        {"b": "normal", "c": "normal"},
+        {"a": [("exit", "b", "normal")]},
+    ),
+    rule(
         "unmonitoring takes back what was queued",
         "a monitor b | a monitor c | b exit | c exit | a unmonitor b",
         {"b": "normal", "c": "normal"},

@@ -1,6 +1,7 @@
 """Both relay headers: every field, what it may hold, and what is said when it holds another."""
 
 import dataclasses
+from types import MappingProxyType
 
 import pytest
 
@@ -55,6 +56,23 @@ STREAM_DEFAULTS = {
 }
 
 
+@pytest.mark.parametrize("fields", [{}, {"metadata": {}}, {"max_rate": 5, "dialect": "envelope"}])
+def test_connections_that_are_told_the_same_hold_the_same(fields):
+    assert parse_relay_header(header(**fields)) is parse_relay_header(header(**fields))
+
+
+def test_connections_that_have_other_limits_or_another_kind_share_nothing():
+    """§3.1, §5.1"""
+    first, second = (relay_config({"target_pid": TARGET}, Limits(max_rate=rate)) for rate in (1, 2))
+    assert (first.max_rate, second.max_rate) == (1, 2)
+    assert parse_stream(target_pid=TARGET) != parse_relay_header(header())
+
+
+def test_metadata_is_kept_for_no_other_connection():
+    assert parse_relay_header(header(metadata={"user": 7})).metadata == {"user": 7}
+    assert parse_relay_header(header()).metadata == {}
+
+
 @pytest.mark.parametrize(("field", "value"), DEFAULTS.items(), ids=DEFAULTS.keys())
 def test_defaults(field, value):
     """§3.1, §8"""
@@ -85,11 +103,20 @@ def test_the_limits_around_a_header_hold_where_it_says_nothing():
 
 def test_two_connections_share_no_metadata():
     """§3.1"""
-    assert relay_config({"target_pid": TARGET}).metadata is not RelayConfig().metadata
+    one, other = (parse_relay_header(header(metadata={"rooms": ["tea"]})) for _ in range(2))
+    assert one.metadata is not other.metadata
+    assert one.metadata["rooms"] is not other.metadata["rooms"]
+
+
+def test_what_connections_without_metadata_share_can_not_be_changed():
+    """§3.1"""
+    with pytest.raises(TypeError):
+        parse_relay_header(header()).metadata["user"] = 7
 
 
 # -- every field, good -----------------------------------------------------------------------
 
+NOTHING = MappingProxyType({})
 GOOD = [
     ("target_pid", TARGET, PID(TARGET)),
     ("message_topic", "chat", "chat"),
@@ -97,7 +124,7 @@ GOOD = [
     ("heartbeat_interval", "1m30s", 90.0),
     ("heartbeat_interval", "0s", 0.0),
     ("metadata", {"user": 7, "roles": ["a"], "é": None}, {"user": 7, "roles": ["a"], "é": None}),
-    ("metadata", {}, {}),
+    ("metadata", {}, NOTHING),
     ("dialect", "raw", "raw"),
     ("dialect", "envelope", "envelope"),
     ("max_message_size", 1, 1),

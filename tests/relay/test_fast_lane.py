@@ -57,8 +57,8 @@ def test_frame_that_has_begun_is_not_dropped_for_a_newer_one(ws):
 
 def test_fake_that_plays_a_slow_or_lost_client_has_no_fast_lane():
     transport = FakeTransport(unsent=1)
-    assert transport.send is None
+    assert transport.sink is None
     transport.flush()
-    assert transport.send(b"frame") == 5
+    assert transport.sink.send(b"frame") == 5
     transport.close()
-    assert transport.send is None
+    assert transport.sink is None

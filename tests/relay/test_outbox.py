@@ -93,7 +93,7 @@ def test_fast_lane_keeps_nothing_of_what_was_not_taken(pair, transport):
     """§8: what the socket refused whole may be dropped whole."""
     while True:
         try:
-            transport.send(b"x" * 1000)
+            transport.sink.send(b"x" * 1000)
         except BlockingIOError:
             break
     transport.keep(b"y" * 1000, 0)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenrelay.protocol.head import check_head
+from greenrelay.serving.guarded import GuardedHandler
 
 HOST = b"Host: example.org"
 
@@ -19,6 +20,8 @@ class OurHandler(WSGIHandler):
     def MessageClass(self, file, seekable):
         lines = list(iter(file.readline, b"\r\n"))
         return check_head([self.requestline.encode("latin-1") + b"\r\n", *lines])
+
+    _headers = GuardedHandler._headers
 
 
 def told(handler_class, head):
