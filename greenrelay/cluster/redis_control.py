@@ -97,6 +97,14 @@ class Control:
         self._fail(self._queue, ClusterError("the cluster has been left"))
         self._queue.clear()
 
+    def abandon(self) -> None:
+        """Carry out nothing more: for a forked child. Never blocks."""
+        self._queue.clear()
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+        if self._link is not None:
+            self._link.close()  # the parent's is still open
+
     def ask(self, command: Command, timeout: float) -> Any:
         """Return the answer to a command. Switches: yes.
 
