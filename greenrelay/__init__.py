@@ -14,15 +14,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from greenrelay import process
+    from greenrelay.cluster.client import connect
     from greenrelay.errors import (
         CallTimeout,
         ClientGone,
+        ClusterError,
         ConfigurationError,
         GreenRelayError,
         InvalidPID,
         NameNotRegistered,
         NameTaken,
         NotAProcess,
+        NotPortable,
         ProcessDown,
         ResponseStarted,
     )
@@ -39,6 +42,7 @@ __all__ = [
     "CallTimeout",
     "Cancel",
     "ClientGone",
+    "ClusterError",
     "ConfigurationError",
     "Event",
     "Exit",
@@ -51,15 +55,18 @@ __all__ = [
     "NameTaken",
     "Node",
     "NotAProcess",
+    "NotPortable",
     "ProcessDown",
     "RelayMiddleware",
     "ResponseStarted",
+    "connect",
     "event_stream",
     "process",
     "write_event",
 ]
 
 _HOMES = {
+    "cluster.client": ("connect",),
     "message": ("Cancel", "Exit", "LinkDown", "Message"),
     "pid": ("PID",),
     "processes.node": ("Node",),

@@ -1,4 +1,4 @@
-"""The command line: `greenrelay serve`, `connect` and `doctor`.
+"""The command line: `greenrelay serve`, `connect`, `send` and `doctor`.
 
 Two rules. What the caller can mend (an option, a port, an app's name) is one line on standard
 error and exit code 2, never a traceback. And a server that is stopped, by a signal or a changed
@@ -16,15 +16,16 @@ import click
 import gevent
 from gevent.event import AsyncResult
 
-from greenrelay.connect import ConnectError, connect
 from greenrelay.doctor import examine
 from greenrelay.errors import ConfigurationError
 from greenrelay.processes.interpreter import this_interpreter
+from greenrelay.sending import send
 from greenrelay.serving import reloading
 from greenrelay.serving.drain import drain
 from greenrelay.serving.loading import LoadError, load_app
 from greenrelay.serving.server import RelayServer
 from greenrelay.serving.stopping import StopSignals
+from greenrelay.terminal import ConnectError, connect
 from greenrelay.web.middleware import RelayMiddleware, find_middleware, find_node
 from greenrelay.wire import DRAIN_SECONDS
 
@@ -173,6 +174,9 @@ def connect_command(url: str, headers: tuple[str, ...], origin: str | None) -> N
     except ConnectError as error:
         click.echo(f"greenrelay: {error}", err=True)
         sys.exit(1)
+
+
+main.add_command(send)
 
 
 @main.command()

@@ -25,6 +25,7 @@ MAX_PID_CHARS = 300
 _PART = re.compile(r"[^@/\s\x00-\x1f\x7f\ud800-\udfff]+")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _ID = re.compile(r"[A-Za-z0-9_-]{16,}")
+_WHOLE = re.compile(f"{_PART.pattern}@{_PART.pattern}/{_ID.pattern}")
 
 
 class PID(str):
@@ -73,6 +74,8 @@ class PID(str):
         """
         if type(text) is cls:
             return text
+        if type(text) is str and len(text) <= MAX_PID_CHARS and _WHOLE.fullmatch(text):
+            return cls(text)
         if not isinstance(text, str):
             fix = "; process.spawn() of it gives one" if callable(text) else ""
             raise InvalidPID(

@@ -37,13 +37,15 @@ from greenrelay.processes.messaging import (
     listen,
     select,
     send,
-    send_after,
     unlisten,
 )
 from greenrelay.processes.naming import Group, group, registry
 from greenrelay.processes.spawning import cancel, exit, info, is_alive, pid, spawn, terminate
+from greenrelay.processes.supervised import SupervisorRef, ready, supervisor
 from greenrelay.processes.supervisor import Supervisor
+from greenrelay.processes.tasks import gather, run
 from greenrelay.processes.timers import Timer
+from greenrelay.processes.timing import every, send_after
 from greenrelay.processes.watching import link, monitor, trap_links, unlink, unmonitor
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "NotAProcess",
     "ProcessDown",
     "Supervisor",
+    "SupervisorRef",
     "Timer",
     "broadcast",
     "call",
@@ -70,7 +73,9 @@ __all__ = [
     "current_node",
     "default_node",
     "events",
+    "every",
     "exit",
+    "gather",
     "group",
     "inbox",
     "info",
@@ -80,11 +85,14 @@ __all__ = [
     "monitor",
     "on_node",
     "pid",
+    "ready",
     "registry",
+    "run",
     "select",
     "send",
     "send_after",
     "spawn",
+    "supervisor",
     "terminate",
     "trap_links",
     "unlink",

@@ -36,6 +36,11 @@ SSE_RESERVED: Final = frozenset({SSE_JOIN, SSE_LEAVE, SSE_HEARTBEAT, SSE_CONTROL
 SSE_READY: Final = "ready"
 SSE_DONE: Final = "done"
 
+# Topics of what watchers of a process group are told.
+GROUP_STATE: Final = "group.state"
+GROUP_JOIN: Final = "group.join"
+GROUP_LEAVE: Final = "group.leave"
+
 # Hosts in the PIDs of connections, and the default one of processes.
 HOST_PROCESS: Final = "proc"
 HOST_WEBSOCKET: Final = "ws"

@@ -97,10 +97,14 @@ class ReplyPath(NamedTuple):
         node = self.node
         if node.thread.is_here():
             return node.deliver(pid, message)
-        if node.find(pid) is None:
-            return False
-        node.thread.post(node.deliver, pid, message)
-        return True
+        if node.find(pid) is not None:
+            node.thread.post(node.deliver, pid, message)
+            return True
+        elsewhere = node.table.elsewhere
+        send = None if elsewhere is None else elsewhere.prepare(pid, message)
+        if send is not None:
+            node.thread.post(send)
+        return send is not None
 
 
 def make_call(
@@ -114,9 +118,17 @@ def make_call(
 
     Raises:
         CallTimeout, ProcessDown: there is no reply.
+        ValueError: the topic is empty or reserved.
     """
+    check_topic(request[0])
+    return ask(node, callee, request, sender, timeout)
+
+
+def ask(
+    node: Node, callee: PID, request: tuple[str, Any], sender: PID | None, timeout: float | None
+) -> Any:
+    """As `make_call()`, also with a topic that only greenrelay itself sends. Switches: yes."""
     topic, payload = request
-    check_topic(topic)
     if callee == sender:
         raise ValueError("a process can't call itself, it would wait for its own reply; send()")
     call = Call(node.make_pid(HOST_CALL))

@@ -30,6 +30,24 @@ def resolve_target(target: Callable[..., Any] | str) -> Callable[..., Any]:
     return target
 
 
+def text_of(target: Callable[..., Any] | str) -> str:
+    """Return the text by which `resolve_target()` finds a function again, in another interpreter.
+
+    Raises:
+        ValueError: there is none: it is a lambda, a method, or made in another function.
+    """
+    if isinstance(target, str):
+        return target
+    text = f"{getattr(target, '__module__', '')}:{getattr(target, '__qualname__', '')}"
+    try:
+        is_found = pkgutil.resolve_name(text) is target
+    except (ImportError, AttributeError, ValueError):
+        is_found = False
+    if not is_found:
+        raise ValueError(f"another node can't find {target!r}; name 'package.module:function'")
+    return text
+
+
 def find_place(frame: FrameType | None, function: Callable[..., Any]) -> str:
     """Return the innermost function that is not greenrelay's or gevent's own: `module:name`.
 

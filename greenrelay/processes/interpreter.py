@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from greenrelay.errors import ConfigurationError
 from greenrelay.processes.node import Node
+
+Shared = TypeVar("Shared")
 
 
 class Interpreter:
@@ -32,8 +34,16 @@ class Interpreter:
         self._made: WeakSet[Node] = WeakSet() if made is None else made
         """Its node, and those that have been it."""
         self._older = older
+        self._shared: dict[type[Any], Any] = {}
         self._served: Node | None = None
         """The node that plain code of a test means instead: its server's."""
+
+    def shared(self, kind: type[Shared]) -> Shared:
+        """Return the one object of a kind that all of this interpreter share, made at first."""
+        found: Shared | None = self._shared.get(kind)
+        if found is None:
+            found = self._shared[kind] = kind()
+        return found
 
     def successor(self) -> Interpreter:
         """Return one that begins anew, for a test."""

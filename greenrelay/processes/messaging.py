@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
-from functools import partial
 from typing import Any, TypeVar, overload
 
 from greenlet import getcurrent
 
-from greenrelay.errors import GreenRelayError
-from greenrelay.logs import log_soon
 from greenrelay.message import Event, Message, check_topic
-from greenrelay.pid import PID
 from greenrelay.processes.calls import make_call
 from greenrelay.processes.channel import Channel
 from greenrelay.processes.current import current_node, current_pid, current_process, require_process
 from greenrelay.processes.lifecycle import Process
 from greenrelay.processes.node import Node
-from greenrelay.processes.timers import Timer
-
-log = logging.getLogger("greenrelay.node")
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -36,17 +28,20 @@ def send(dest: str, topic: str, payload: Any = None) -> bool:
     Args:
         dest: a PID, its text, or a registered name.
         topic: not empty, and without a leading `@`.
-        payload: any object; on one node it is handed over as it is, not copied.
+        payload: any object; on one node it is handed over as it is, not copied. To another node
+            goes what msgpack has, and dates, times, `Decimal`, `UUID`, `PID` and `MonitorRef`.
 
     Returns:
         `True`: it is in the mailbox. `False`: nobody lives at `dest`, or it has been told to
         end and takes nothing more. A process may end before it comes to what is in its
-        mailbox; who has to know uses `call()`, or a monitor.
+        mailbox; who has to know uses `call()`, or a monitor. For a PID of another node `True`
+        says that it is on its way, `False` that the node is no member of the cluster.
 
     Raises:
         NameNotRegistered: `dest` is a name that nobody holds.
         InvalidPID: `dest` is neither a PID nor a name.
         ValueError: the topic is empty or reserved.
+        NotPortable: `dest` lives on another node, to which the payload can't go.
     """
     # As current_process(), which would be a call more: 5 % of a message.
     process: Process | None = getattr(getcurrent(), "process", None)
@@ -61,11 +56,15 @@ def send(dest: str, topic: str, payload: Any = None) -> bool:
 def _post(node: Node, dest: str, topic: str, payload: Any) -> bool:
     """Send from another thread, without waiting for the node's; `False`: nobody is there now."""
     check_topic(topic)
-    pid = node.resolve(dest)
-    if not node.is_alive(pid):
-        return False
-    node.thread.post(node.deliver, pid, Message(topic, payload))
-    return True
+    pid, message = node.resolve(dest), Message(topic, payload)
+    if node.is_alive(pid):
+        node.thread.post(node.deliver, pid, message)
+        return True
+    elsewhere = node.table.elsewhere
+    send = None if elsewhere is None else elsewhere.prepare(pid, message)
+    if send is not None:
+        node.thread.post(send)
+    return send is not None
 
 
 def broadcast(pids: Iterable[str], topic: str, payload: Any = None) -> int:
@@ -82,46 +81,6 @@ def broadcast(pids: Iterable[str], topic: str, payload: Any = None) -> int:
     if not node.thread.is_here():
         pids = pids if isinstance(pids, str) else tuple(pids)
     return node.thread.run(node.broadcast, pids, topic, payload, current_pid())
-
-
-def send_after(seconds: float, dest: str, topic: str, payload: Any = None) -> Timer:
-    """Send a message later; it is dropped if `dest` is dead by then.
-
-    Args:
-        seconds: from now on.
-        dest, topic, payload: as for `send()`; a name is looked up when the time has come.
-
-    Returns:
-        A timer with `cancel()`, which returns whether it was in time.
-
-    Raises:
-        ValueError: the topic is empty or reserved, or `seconds` is negative.
-        InvalidPID: `dest` is neither a PID nor a name.
-    """
-    node = current_node()
-    return node.thread.run(_start_timer, node, seconds, dest, topic, payload, current_pid())
-
-
-def _start_timer(
-    node: Node, seconds: float, dest: str, topic: str, payload: Any, sender: PID | None
-) -> Timer:
-    check_topic(topic)
-    if not seconds >= 0:
-        raise ValueError(f"send_after() takes seconds from now on, got {seconds!r}")
-    is_name = isinstance(dest, str) and "@" not in dest
-    to = dest if is_name else PID.parse(dest)
-    fire = partial(_send_late, node, to, topic, payload, sender)
-    timer = node.start_timer(seconds, to, fire)
-    if isinstance(to, PID) and to.node == node.name and node.find(to) is None:
-        timer.cancel()  # nobody will ever live there
-    return timer
-
-
-def _send_late(node: Node, dest: str, topic: str, payload: Any, sender: PID | None) -> None:
-    try:
-        node.send(dest, topic, payload, sender)
-    except GreenRelayError as error:  # nobody is left to raise it to
-        log_soon(log, logging.WARNING, "a timed %r was not sent: %s", topic, error)
 
 
 def call(

@@ -18,14 +18,17 @@ from typing import Any, TypeVar
 
 import gevent
 
+from greenrelay.errors import NameTaken
 from greenrelay.message import Message, MonitorRef, check_topic
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.processes.channel import Owner
 from greenrelay.processes.entity import Entity
 from greenrelay.processes.fairness import Rotation
 from greenrelay.processes.forks import at_fork, end_inherited
+from greenrelay.processes.groups import Meta
 from greenrelay.processes.hubthread import HubThread
 from greenrelay.processes.mailbox import Mailbox
+from greenrelay.processes.registry import Scope
 from greenrelay.processes.starting import Start, start_on
 from greenrelay.processes.table import Table
 from greenrelay.processes.timers import Timer, Timers
@@ -105,7 +108,8 @@ class Node:
 
     def settle_here(self) -> None:
         """Belong to the calling thread's event loop, if nothing lives in another one's yet."""
-        if not (self.thread.is_own() or len(self.table)):
+        is_used = len(self.table) or self.table.elsewhere is not None
+        if not (self.thread.is_own() or is_used):
             self.thread.move_here()
             self.rotation = Rotation()
 
@@ -179,15 +183,24 @@ class Node:
             NameNotRegistered: `dest` is a name that nobody holds.
             InvalidPID: `dest` is neither a PID nor a name.
             ValueError: the topic is empty or reserved.
+            NotPortable: the payload can't go to another node, or is too large for it.
         """
         if topic.__class__ is not str or not topic or topic[0] == "@":
             check_topic(topic)
         entity = self._entities.get(dest)
         if entity is None:
-            entity = self._entities.get(self.resolve(dest))
+            pid = self.resolve(dest)
+            entity = self._entities.get(pid)
             if entity is None:
-                return False
+                return self._send_elsewhere(pid, Message(topic, payload, sender))
         return entity.deliver(Message(topic, payload, sender))
+
+    def _send_elsewhere(self, pid: PID, message: Message) -> bool:
+        elsewhere = self.table.elsewhere
+        if elsewhere is None:
+            return False
+        send = elsewhere.prepare(pid, message)
+        return send is not None and send()
 
     def broadcast(
         self, pids: Iterable[str], topic: str, payload: Any = None, sender: PID | None = None
@@ -204,6 +217,8 @@ class Node:
         if isinstance(pids, str):
             raise TypeError(f"broadcast() takes several PIDs, got {pids!r}; for one, send() is it")
         message = Message(topic, payload, sender)
+        if self.table.elsewhere is not None:
+            return self.table.elsewhere.broadcast(pids, message)
         find, lookup = self.find, self.registry.lookup
         taken = 0
         for pid in pids:
@@ -215,17 +230,60 @@ class Node:
         return taken
 
     def deliver(self, pid: PID, message: Message) -> bool:
-        """Hand a message that has been checked to an entity; `False`: nobody is there."""
+        """Hand a message that has been checked to an entity; `False`: nobody is there.
+
+        Raises:
+            NotPortable: as `send()`.
+        """
         entity = self._entities.get(pid)
-        return entity is not None and entity.deliver(message)
+        return self._send_elsewhere(pid, message) if entity is None else entity.deliver(message)
 
-    def register(self, name: str, pid: PID) -> None:
-        """Give `name` to a living process or connection; see `Table.register()`."""
-        self.table.register(name, pid)
+    def broadcast_group(self, group: str, message: Message) -> int:
+        """Deliver a message that has been checked to a group; return how many took it."""
+        if self.table.elsewhere is not None:
+            return self.table.elsewhere.broadcast_group(group, message)
+        return sum([self.deliver(pid, message) for pid in self.groups.members(group)])
 
-    def join(self, group: str, pid: PID) -> None:
+    def reach(self, pid: str) -> Entity | None:
+        """Return what lives under a PID, or stands for what does on another node."""
+        entity = self._entities.get(pid)
+        if entity is None and self.table.elsewhere is not None:
+            entity = self.table.elsewhere.reach(pid)
+        return entity
+
+    def take_name(self, name: str, pid: PID, scope: Scope = "cluster") -> PID:
+        """Give a name to what lives under `pid`, unless it is held; return who holds it.
+
+        Switches: yes, if there is a cluster.
+
+        Raises:
+            ClusterError: whether it is held can't be found out just now.
+        """
+        if scope == "cluster" and self.table.elsewhere is not None:
+            return self.table.elsewhere.claim(name, pid)
+        try:
+            self.registry.register(name, pid, scope)
+        except NameTaken as taken:
+            return PID(taken.holder)
+        return pid
+
+    def register(self, name: str, pid: PID, scope: Scope = "cluster") -> None:
+        """Give `name` to a living process or connection. Switches: yes, if there is a cluster.
+
+        Raises:
+            NameTaken: somebody else holds it.
+            ProcessDown: `pid` is dead.
+            ClusterError: as `take_name()`.
+        """
+        self.table.require_alive(pid)
+        holder = self.take_name(name, pid, scope)
+        if holder != pid:
+            raise NameTaken(name, holder)
+        self.table.require_alive(pid)
+
+    def join(self, group: str, pid: PID, meta: Meta | None = None) -> None:
         """Make a living process or connection a member of a group; see `Table.join()`."""
-        self.table.join(group, pid)
+        self.table.join(group, pid, meta)
 
     def monitor_ahead(self, watcher: Watcher, pid: PID) -> MonitorRef:
         """Have `watcher.on_exit` called when what is about to be entered under `pid` ends."""
@@ -237,22 +295,24 @@ class Node:
 
     def unlink(self, one: PID, other: PID) -> None:
         """Forget the link, if there is one."""
-        self.topology.unlink(one, other)
+        self.table.unlink(one, other)
 
-    def start_timer(self, seconds: float, dest: str, fire: Callable[[], None]) -> Timer:
-        """Call `fire` in so many seconds, unless `dest` has ended by then."""
-        return self.table.timers.start(seconds, dest, fire)
+    def start_timer(
+        self, seconds: float, dest: str, fire: Callable[[], None], kind: type[Timer] = Timer
+    ) -> Timer:
+        """Call `fire` in so many seconds, unless `dest` has ended by then; see `Timers.start()`."""
+        return self.table.timers.start(seconds, dest, fire, kind)
 
     def cancel(self, pid: PID, sender: PID | None = None, reason: str | None = None) -> bool:
         """Ask `pid` to end; `False`: nobody is there."""
-        entity = self.find(pid)
+        entity = self.reach(pid)
         if entity is not None:
             entity.cancel(sender, reason)
         return entity is not None
 
     def terminate(self, pid: PID, reason: str = KILLED) -> bool:
         """Force `pid` to end; `False`: nobody is there."""
-        entity = self.find(pid)
+        entity = self.reach(pid)
         if entity is not None:
             entity.kill(reason)
         return entity is not None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, ParamSpec, overload
 
 from greenrelay.pid import PID
+from greenrelay.processes import anywhere
 from greenrelay.processes.current import (
     current_node,
     current_pid,
@@ -16,6 +17,7 @@ from greenrelay.processes.current import (
 )
 from greenrelay.processes.endings import ProcessExit
 from greenrelay.processes.node import Node
+from greenrelay.processes.registry import Scope
 from greenrelay.processes.starting import Start, start_on
 from greenrelay.processes.turn import Turn
 from greenrelay.wire import HOST_PROCESS, NORMAL
@@ -38,6 +40,7 @@ def spawn(
     name: str | None = ...,
     link: bool = ...,
     monitor: bool = ...,
+    scope: Scope = ...,
     **kwargs: Any,
 ) -> PID: ...
 
@@ -50,6 +53,7 @@ def spawn(
     name: str | None = ...,
     link: bool = ...,
     monitor: bool = ...,
+    scope: Scope = ...,
 ) -> PID: ...
 
 
@@ -66,6 +70,7 @@ def spawn(  # type: ignore[misc]  # the target's parameters may have the options
     name: str | None = None,
     link: bool = False,
     monitor: bool = False,
+    scope: Scope = "cluster",
     **kwargs: Any,
 ) -> PID:
     """Start a process that runs `target(*args, **kwargs)`.
@@ -78,6 +83,8 @@ def spawn(  # type: ignore[misc]  # the target's parameters may have the options
         link: link it with the caller, before its first step; also the one that holds `name`.
         monitor: have the caller monitor it, before its first step; also the one that holds
             `name`.
+        scope: among whom `name` is unique: `cluster`, all nodes that talk, in which case the
+            call may wait for their answer; or `node`, the processes of this one.
 
     Type checkers compare `args` and `kwargs` with the target's parameters. They can't where
     there are both keywords for the target and options: `functools.partial(target, key=value)`
@@ -92,36 +99,46 @@ def spawn(  # type: ignore[misc]  # the target's parameters may have the options
         TypeError: `target` can't be called.
         ValueError: `target` names nothing, or `name` is no name.
         InvalidPID: `host` can't stand in a PID.
+        ClusterError: the cluster can't be asked for the name just now.
     """
     call = (target, args, kwargs)
-    node, turn = spawn_place()
-    return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
+    options = Options(host, name, link, monitor, scope)
+    return spawn_in(*spawn_place(), call, options)[0]
+
+
+class Options(NamedTuple):
+    """How a process is to be started; see `spawn()`."""
+
+    host: str = HOST_PROCESS
+    name: str | None = None
+    link: bool = False
+    monitor: bool = False
+    scope: Scope = "cluster"
 
 
 def spawn_in(
     node: Node,
     turn: Turn | None,
     call: tuple[Callable[..., Any] | str, tuple[Any, ...], dict[str, Any]],
-    *,
-    host: str,
-    name: str | None,
-    link: bool,
-    monitor: bool,
-) -> PID:
+    options: Options,
+) -> tuple[PID, bool]:
     """Start a process on a node and in a turn that are not the caller's own.
 
     Args:
         turn: what surrounds the handling of each message.
         call: target, args and kwargs.
-        host, name, link, monitor: as for `spawn()`.
+        options: as for `spawn()`.
+
+    Returns:
+        Its PID, or that of the one that holds the name; and whether it is new.
     """
-    linked = require_process("spawn(link=True)") if link else None
-    watcher = require_process("spawn(monitor=True)") if monitor else None
-    start = Start(*call, host, name, linked, watcher, turn)
-    pid, is_new = node.thread.run(start_on, node, start)
+    linked = require_process("spawn(link=True)") if options.link else None
+    watcher = require_process("spawn(monitor=True)") if options.monitor else None
+    start = Start(*call, options.host, options.name, linked, watcher, turn, options.scope)
+    pid, is_new = node.thread.run_greenlet(start_on, node, start)
     if is_new:
         note_started(pid)
-    return pid
+    return pid, is_new
 
 
 def pid() -> PID:
@@ -134,12 +151,20 @@ def pid() -> PID:
 
 
 def is_alive(pid: str) -> bool:
-    """Tell whether a process or connection lives under `pid`, a PID or a name, on this node."""
-    return current_node().is_alive(pid)
+    """Tell whether a process or connection lives under `pid`, a PID or a name.
+
+    Switches: yes, if it is another node's.
+    """
+    node = current_node()
+    if node.table.elsewhere is None:
+        return node.is_alive(pid)
+    return node.thread.run_greenlet(anywhere.is_alive, node, pid)
 
 
 def info(pid: str) -> dict[str, Any] | None:
     """Return what is known about a process or connection; `None`: it is dead.
+
+    Switches: yes, if it is another node's.
 
     Returns:
         `{"pid": PID, "uptime": seconds, "names": list, "groups": list, "links": list of PIDs,
@@ -151,7 +176,7 @@ def info(pid: str) -> dict[str, Any] | None:
         NameNotRegistered, InvalidPID: `pid` is neither a PID nor a registered name.
     """
     node = current_node()
-    return node.thread.run(node.info, node.resolve(pid))
+    return node.thread.run_greenlet(anywhere.info, node, node.resolve(pid))
 
 
 def exit(reason: str = NORMAL) -> NoReturn:

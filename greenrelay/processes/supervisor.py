@@ -1,55 +1,40 @@
 """Supervisors: processes that start others, and start them again when they end.
 
-    pid = process.Supervisor([ticker, "app.jobs:worker"], strategy="one_for_one").start()
+    rooms = process.Supervisor([ticker, "app.jobs:worker"], strategy="one_for_one")
+    pid = rooms.start()
+    room = rooms.start_child(process.Child(chat, ("tea",)))
 
-Which children are started anew when one has ended is one table (`_AFFECTED`). Too many
-restarts in too short a time, and the supervisor gives up: it ends its children in
-reverse order and itself with reason `shutdown`, for its own supervisor to deal with.
-It ends with the process that has started and linked it, and with nobody else.
+A `Supervisor` is what is to be done; it is done by a process (`supervision`). Its other methods are
+calls to the process that runs it: what they ask for is in `supervised`.
 """
 
 from __future__ import annotations
 
-import logging
-import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, NoReturn
 
-from greenrelay.logs import log_now
-from greenrelay.message import Cancel, Event, Exit, LinkDown, Message
+from greenrelay.errors import NotAProcess
 from greenrelay.pid import PID
-from greenrelay.processes.children import Child, Restarts, Running, is_number
+from greenrelay.processes.children import Child, Parent, as_child, is_number
 from greenrelay.processes.current import current_node, require_process
-from greenrelay.processes.endings import ProcessExit
-from greenrelay.processes.messaging import events, inbox, select
-from greenrelay.processes.spawning import cancel, info, spawn, terminate
-from greenrelay.processes.watching import monitor, trap_links, unlink, unmonitor
-from greenrelay.wire import NOPROC, NORMAL, SHUTDOWN
-
-log = logging.getLogger("greenrelay.supervisor")
+from greenrelay.processes.roster import STRATEGIES, Strategy
+from greenrelay.processes.spawning import spawn
+from greenrelay.processes.supervised import SupervisorRef
+from greenrelay.processes.supervision import Plan, Supervision
 
 KILL_SECONDS: Final = 5.0
 """How long a terminated child's `finally` blocks may take before it is left alone."""
 MAX_SHOWN: Final = 5
 """So many of its children are named where a supervisor is: a line of the log has an end."""
 
-Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 
-# Which children are ended and started anew, by strategy: those from `first` on, up to `last`.
-_AFFECTED: Final[dict[Strategy, Callable[[int, int], range]]] = {
-    "one_for_one": lambda index, count: range(index, index + 1),
-    "one_for_all": lambda index, count: range(count),
-    "rest_for_one": lambda index, count: range(index, count),
-}
-
-
-class Supervisor:
+class Supervisor(Parent):
     """Keep children running; call it in a process, or `start()` it as one.
 
     Args:
         children: callables, `"package.module:function"` texts, or `Child`ren, in the order
-            in which they are started. A supervisor among them has no limit for its end.
+            in which they are started. A supervisor among them has no limit for its end. More
+            can be added and taken away while it runs.
         strategy: when one child has ended, `one_for_one` starts that one again,
             `one_for_all` all of them, `rest_for_one` it and those after it.
         max_restarts: so many restarts …
@@ -63,13 +48,13 @@ class Supervisor:
 
     def __init__(
         self,
-        children: Iterable[Callable[..., Any] | str | Child],
+        children: Iterable[Callable[..., Any] | str | Child] = (),
         strategy: Strategy = "one_for_one",
         max_restarts: int = 3,
         within: float = 5.0,
     ) -> None:
-        if strategy not in _AFFECTED:
-            raise ValueError(f"strategy is one of {', '.join(_AFFECTED)}, got {strategy!r}")
+        if strategy not in STRATEGIES:
+            raise ValueError(f"strategy is one of {', '.join(STRATEGIES)}, got {strategy!r}")
         if isinstance(children, (str, Child)) or callable(children):
             raise TypeError(f"Supervisor() takes a list of children: [{children}]")
         if not (
@@ -79,18 +64,20 @@ class Supervisor:
                 "a supervisor takes max_restarts, 0 or more, within seconds, more than 0, "
                 f"got {max_restarts!r} and {within!r}"
             )
-        self.children = tuple(_as_child(child) for child in children)
-        names = [child.name for child in self.children if child.name is not None]
+        self.specs = tuple(as_child(child) for child in children)
+        names = [child.name for child in self.specs if child.name is not None]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two children have the name {name!r}; one would never start")
         self.strategy = strategy
         self.max_restarts = max_restarts
         self.within = within
+        self._ref: SupervisorRef | None = None
+        """The process that runs this, or did so last."""
 
     def __repr__(self) -> str:
-        shown = [str(child) for child in self.children[:MAX_SHOWN]]
-        if len(self.children) > MAX_SHOWN:
+        shown = [str(child) for child in self.specs[:MAX_SHOWN]]
+        if len(self.specs) > MAX_SHOWN:
             shown.append("…")
         return f"<Supervisor {self.strategy}: {', '.join(shown) or 'no children'}>"
 
@@ -102,189 +89,48 @@ class Supervisor:
             link: link it with the calling process: it ends when that one does, whatever
                 the reason.
         """
-        return spawn(self, name=name, link=link)
+        pid = spawn(self, name=name, link=link)
+        self._ref = SupervisorRef(pid, current_node())
+        return pid
 
     def __call__(self) -> NoReturn:
         """Supervise in the calling process, until it is cancelled or gives up."""
-        _Supervision(self).run()
+        self._ref = SupervisorRef(require_process("Supervisor()()").pid, current_node())
+        plan = Plan(self.specs, self.strategy, self.max_restarts, self.within, self.kill_seconds)
+        Supervision(plan).run()
 
+    # -- calls to the process that runs it ------------------------------------------
 
-class _Supervision:
-    """One life of a supervisor."""
+    def start_child(self, child: Callable[..., Any] | str | Child) -> PID:
+        """Start one more child and return its PID; see `SupervisorRef.start_child()`.
 
-    def __init__(self, plan: Supervisor) -> None:
-        self._plan = plan
-        self._process = require_process("Supervisor()()")
-        self._starter: PID | None = self._process.starter
-        self._has_warned = False
-        self._running = [Running(child) for child in plan.children]
-        self._restarts = Restarts(plan.within)
-        self._events = events()
-        self._later: deque[Event] = deque()
-        """What has happened while children were stopped, to be dealt with afterwards."""
+        Raises:
+            NotAProcess: the supervisor has not been started.
+            NameTaken, ProcessDown, CallTimeout, ValueError, TypeError: as said there.
+        """
+        return self._running("start_child").start_child(child)
 
-    def run(self) -> NoReturn:
-        """Start the children, and deal with what happens; ends by `ProcessExit` only."""
-        trap_links()
-        if self._starter is not None:
-            monitor(self._starter)
-        try:
-            while True:
-                self._start_due()
-                event = self._wait()
-                if event is not None:
-                    self._handle(event)
-        except ProcessExit as exit:
-            self._stop_children(range(len(self._running)))
-            raise exit
+    def stop_child(self, child: str) -> bool:
+        """End a child for good, by its PID or name; see `SupervisorRef.stop_child()`.
 
-    # -- starting ----------------------------------------------------------------
+        Raises:
+            NotAProcess: the supervisor has not been started.
+            ProcessDown: it has ended.
+        """
+        return self._running("stop_child").stop_child(child)
 
-    def _start_due(self) -> None:
-        now = time.monotonic()
-        for running in self._running:
-            if running.due is not None and running.due <= now:
-                self._start(running)
+    def children(self) -> list[PID]:
+        """Return the PIDs of the children that run just now, in the order of their start.
 
-    def _start(self, running: Running) -> None:
-        child = running.child
-        holder = current_node().registry.lookup(child.name) if child.name else None
-        if holder is not None:
-            running.begin(holder, is_ours=False)
-            monitor(holder)
-            return
-        options: dict[str, Any] = {"name": child.name, "link": True, "monitor": True}
-        running.begin(spawn(child.target, *child.args, **options, **child.kwargs), is_ours=True)
+        Raises:
+            NotAProcess: the supervisor has not been started.
+            ProcessDown: it has ended.
+        """
+        return self._running("children").children()
 
-    def _wait(self) -> Event | None:
-        if self._later:
-            return self._later.popleft()
-        due = [running.due for running in self._running if running.due is not None]
-        timeout = max(0.0, min(due) - time.monotonic()) if due else None
-        taken = select(self._events, inbox(), timeout=timeout)
-        if taken is None:
-            return None
-        item: Event | Message = taken[1]
-        if not isinstance(item, Message):
-            return item
-        if not self._has_warned:
-            self._has_warned = True
-            log_now(log, logging.WARNING,
-                "supervisor %s drops %r from %s, and whatever else is sent to it: send to its "
-                "children, by their names", self._process.pid, item.topic, item.sender,
-            )  # fmt: skip
-        return None
-
-    # -- what happens --------------------------------------------------------------
-
-    def _handle(self, event: Event) -> None:
-        if isinstance(event, Cancel):
-            raise ProcessExit(SHUTDOWN)
-        if event.sender == self._starter:
-            self._on_starter_exit(event)
-        if isinstance(event, LinkDown):
-            return  # of somebody who has linked himself: only its starter takes it along
-        index = self._index(event.sender)
-        if index is not None:
-            self._on_child_exit(index, event)
-
-    def _on_starter_exit(self, event: Exit | LinkDown) -> None:
-        self._starter = None
-        if self._process.starter is None:
-            return  # it has unlinked itself
-        # Had it failed before the supervisor's first step, the link would have taken it along.
-        raise ProcessExit(NORMAL if event.reason == NOPROC else event.reason)
-
-    def _index(self, pid: PID) -> int | None:
-        for index, running in enumerate(self._running):
-            if running.pid == pid:
-                return index
-        return None
-
-    def _on_child_exit(self, index: int, exit: Exit) -> None:
-        running = self._running[index]
-        running.end()
-        if not running.is_ours:
-            running.plan(0.0)  # the name is free: no restart, a first start
-            return
-        self._forget(exit.sender)
-        if not running.child.is_restarted_after(exit.reason):
-            text = "child %s ended: %s; it is not restarted"
-            log_now(log, logging.INFO, text, running.child, exit.reason)
-            return
-        self._note_restart(running.child, exit)
-        affected = _AFFECTED[self._plan.strategy](index, len(self._running))
-        self._stop_children(affected)
-        due = time.monotonic() + self._restarts.back_off()
-        for each in affected:
-            if self._running[each].child.restart != "temporary":
-                self._running[each].plan(due)
-
-    def _note_restart(self, child: Child, exit: Exit) -> None:
-        plan = self._plan
-        self._restarts.note()
-        count = len(self._restarts)
-        what = f"child {child} ended: {exit.reason}"
-        if count > plan.max_restarts:
-            text = "%s; %d ends in %g s are too many, giving up"
-            log_now(log, logging.ERROR, text, what, count, plan.within)
-            raise ProcessExit(SHUTDOWN)
-        text = "%s; restart %d of %d in %g s"
-        log_now(log, logging.WARNING, text, what, count, plan.max_restarts, plan.within)
-
-    # -- stopping ------------------------------------------------------------------
-
-    def _stop_children(self, indices: range) -> None:
-        """End children in reverse order, each before the next is asked."""
-        for index in reversed(indices):
-            running = self._running[index]
-            pid = running.end()
-            if pid is not None and running.is_ours:
-                self._stop(pid, running.child.shutdown)
-            elif pid is not None:
-                unmonitor(pid)
-
-    def _stop(self, pid: PID, seconds: float | None) -> None:
-        if seconds != 0:
-            cancel(pid, SHUTDOWN)
-        if seconds == 0 or not self._has_ended(pid, seconds):
-            if seconds:
-                text = "%s did not end in %g s, in %s; terminating it"
-                log_now(log, logging.WARNING, text, *_where(pid, seconds))
-            terminate(pid)
-            if not self._has_ended(pid, self._plan.kill_seconds):
-                text = "%s has not ended, in %s; it is left alone"
-                log_now(log, logging.WARNING, text, *_where(pid))
-        self._forget(pid)
-
-    def _has_ended(self, pid: PID, seconds: float | None) -> bool:
-        """Wait for a child's Exit; what else happens is kept for later."""
-        deadline = None if seconds is None else time.monotonic() + seconds
-        while not any(_is_end(event, pid) for event in self._later):
-            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-            taken = select(self._events, timeout=timeout)
-            if taken is None:
-                return False
-            self._later.append(taken[1])
-        return True
-
-    def _forget(self, pid: PID) -> None:
-        """Have nothing more to do with a child: what else it has caused is no news."""
-        unlink(pid)
-        unmonitor(pid)
-        self._later = deque(event for event in self._later if not _is_end(event, pid))
-
-
-def _as_child(child: Callable[..., Any] | str | Child) -> Child:
-    if isinstance(child, Child):
-        return child
-    return Child(child, shutdown=None) if isinstance(child, Supervisor) else Child(child)
-
-
-def _where(pid: PID, *between: object) -> tuple[object, ...]:
-    """Return a process, and the function in which it is just now."""
-    return (pid, *between, (info(pid) or {}).get("function", "?"))
-
-
-def _is_end(event: Event, pid: PID) -> bool:
-    return event.sender == pid and not isinstance(event, Cancel)
+    def _running(self, call: str) -> SupervisorRef:
+        if self._ref is None:
+            raise NotAProcess(
+                f"{call}() asks a supervisor that runs; call start() on this one first"
+            )
+        return self._ref

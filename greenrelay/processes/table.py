@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from greenrelay.errors import ProcessDown
-from greenrelay.message import Exit, LinkDown, MonitorRef
+from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import PID
+from greenrelay.processes.elsewhere import Elsewhere
 from greenrelay.processes.entity import Entity
-from greenrelay.processes.groups import Groups
-from greenrelay.processes.registry import Registry
+from greenrelay.processes.groups import Groups, Meta
+from greenrelay.processes.groupwatch import GroupWatch
+from greenrelay.processes.registry import Registry, Scope
 from greenrelay.processes.timers import Timers
 from greenrelay.processes.topology import Topology, Watcher
 from greenrelay.wire import NOPROC, NORMAL
@@ -38,8 +40,11 @@ class Table:
         """Return what lives under a PID, `None` if nothing does. The dict's own: one call less."""
         self.registry = Registry()
         self.groups = Groups()
+        self.groupwatch = GroupWatch(self.groups, self._tell)
         self.topology = Topology()
         self.timers = timers
+        self.elsewhere: Elsewhere | None = None
+        """The other nodes, where there is a cluster."""
         self._numbers = itertools.count(1)
 
     def __contains__(self, pid: object) -> bool:
@@ -62,6 +67,7 @@ class Table:
     def release(self, pid: PID) -> None:
         """Free the names and groups of a process that is as good as dead."""
         self.registry.remove(pid)
+        self.groupwatch.remove(pid)
         self.groups.remove(pid)
 
     def end(
@@ -84,35 +90,59 @@ class Table:
         at = time.time()
         for ref, watcher in watchers.items():
             watcher.on_exit(Exit(pid, reason, at, value, error, ref))
-        if reason != NORMAL:
-            news = LinkDown(pid, reason, at, error)
-            for other in linked:
-                peer = self.find(other)
-                if peer is not None:
-                    peer.on_link_down(news)
+        if linked:
+            self._tell_linked(linked, LinkDown(pid, reason, at, error))
+
+    def _tell_linked(self, linked: Iterable[PID], news: LinkDown) -> None:
+        for other in linked:
+            peer = self.find(other)
+            if peer is None:
+                if self.elsewhere is not None:
+                    self.elsewhere.tell_link(other, news)
+            elif news.reason != NORMAL:
+                peer.on_link_down(news)
 
     # -- what hangs on it ---------------------------------------------------------
 
-    def register(self, name: str, pid: PID) -> None:
-        """Give `name` to a living process or connection.
+    def register(self, name: str, pid: PID, scope: Scope = "cluster") -> None:
+        """Give `name` to a living process or connection; see `Registry.register()`.
 
         Raises:
             NameTaken: somebody else holds it.
             ProcessDown: `pid` is dead.
         """
-        self._require_alive(pid)
-        self.registry.register(name, pid)
+        self.require_alive(pid)
+        self.registry.register(name, pid, scope)
 
-    def join(self, group: str, pid: PID) -> None:
-        """Make a living process or connection a member of a group.
+    def join(self, group: str, pid: PID, meta: Meta | None = None) -> None:
+        """Make a living process or connection a member of a group; see `Groups.join()`.
+
+        Raises:
+            ProcessDown: `pid` is dead.
+            NotPortable: the group's name, or `meta`, can't go to other nodes, and there are such.
+        """
+        self.require_alive(pid)
+        if self.elsewhere is not None:
+            self.elsewhere.check_portable(group, "group")
+            self.elsewhere.check_portable(meta, "meta")
+        self.groups.join(group, pid, meta)
+
+    def watch_group(self, group: str, pid: PID) -> None:
+        """Tell a living process who is in a group, and who comes and goes; see `GroupWatch`.
 
         Raises:
             ProcessDown: `pid` is dead.
         """
-        self._require_alive(pid)
-        self.groups.join(group, pid)
+        self.require_alive(pid)
+        self.groupwatch.watch(group, pid)
 
-    def _require_alive(self, pid: PID) -> None:
+    def _tell(self, pid: PID, message: Message) -> None:
+        entity = self.find(pid)
+        if entity is not None:
+            entity.deliver(message)
+
+    def require_alive(self, pid: PID) -> None:
+        """Raise `ProcessDown` for one that is dead."""
         if pid not in self.entities:
             raise ProcessDown(pid, self._absence(pid))
 
@@ -127,7 +157,8 @@ class Table:
             ref: of `make_ref()`, for a watcher that must know it first.
         """
         ref = self.make_ref(pid) if ref is None else ref
-        if pid in self.entities:
+        elsewhere = self.elsewhere
+        if pid in self.entities or (elsewhere is not None and elsewhere.watch(pid)):
             self.topology.monitor(ref, watcher)
         else:
             watcher.on_exit(Exit(pid, self._absence(pid), time.time(), ref=ref))
@@ -143,19 +174,29 @@ class Table:
         """Forget monitors."""
         for ref in refs:
             self.topology.unmonitor(ref)
+            if self.elsewhere is not None and ref.pid not in self.entities:
+                self.elsewhere.unwatch(ref.pid)
 
     def link(self, entity: Entity, pid: PID) -> None:
         """Link an entity with `pid`; a dead one acts like its death."""
         if pid in self.entities:
             if pid != entity.pid and entity.pid in self.entities:
                 self.topology.link(entity.pid, pid)
+        elif self.elsewhere is not None and self.elsewhere.link(entity.pid, pid):
+            self.topology.link(entity.pid, pid)
         else:
             entity.on_link_down(LinkDown(pid, self._absence(pid), time.time()))
 
+    def unlink(self, one: PID, other: PID) -> None:
+        """Forget the link, if there is one."""
+        self.topology.unlink(one, other)
+        if self.elsewhere is not None and other not in self.entities:
+            self.elsewhere.unlink(one, other)
+
     def _absence(self, pid: PID) -> str:
-        """Return why nobody lives under `pid` here."""
+        """Return why nobody lives under `pid`."""
         # Without a cluster no other node has ever been there to be lost.
-        return NOPROC
+        return NOPROC if self.elsewhere is None else self.elsewhere.absence(pid)
 
     def info(self, pid: PID) -> dict[str, Any] | None:
         """Return what is known about an entity, `None` if it is dead."""

@@ -1,4 +1,4 @@
-"""Messages that are sent later.
+"""Messages that are sent later, once or again and again.
 
 By hand, because a timer of gevent's is bound to its loop's thread and knows of nobody's end: here
 it is cancelled from any thread, and with the process that its message was for.
@@ -6,6 +6,7 @@ it is cancelled from any thread, and with the process that its message was for.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,46 @@ class Timer:
             fire()
 
 
+class Ticker(Timer):
+    """One message that is sent at the same distance again and again, until it is cancelled.
+
+    Each time is counted from the beginning, so that no delay adds up; times that have passed
+    while the event loop stood still are left out.
+
+    Args:
+        clock: tells the seconds that it goes by.
+    """
+
+    __slots__ = ("_began", "_clock", "_count", "_period")
+
+    def __init__(
+        self,
+        seconds: float,
+        fire: Callable[[], None],
+        forget: Callable[[Timer], None],
+        thread: HubThread,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._period = seconds
+        self._clock = clock
+        self._began = clock()
+        self._count = 1
+        super().__init__(seconds, fire, forget, thread)
+
+    def _on_time(self) -> None:
+        if self._fire is not None:
+            self._watcher.close()
+            self._watcher = gevent.get_hub().loop.timer(self._next())
+            self._watcher.start(self._on_time, update=True)
+            self._fire()
+
+    def _next(self) -> float:
+        """Return the seconds until the next time. The loop may have come a little early to this."""
+        passed = self._clock() - self._began
+        self._count = max(self._count, int(passed / self._period)) + 1
+        return max(0.0, self._count * self._period - passed)
+
+
 class Timers:
     """The timers of one node, by the PID or name that their message goes to.
 
@@ -73,8 +114,14 @@ class Timers:
         self._thread = thread
         self._waiting: dict[str, set[Timer]] = {}
 
-    def start(self, seconds: float, dest: str, fire: Callable[[], None]) -> Timer:
-        """Call `fire` in so many seconds, unless `dest` has ended by then."""
+    def start(
+        self, seconds: float, dest: str, fire: Callable[[], None], kind: type[Timer] = Timer
+    ) -> Timer:
+        """Call `fire` in so many seconds, unless `dest` has ended by then.
+
+        Args:
+            kind: `Ticker`: and again in as many, until `dest` has ended.
+        """
         waiting = self._waiting.setdefault(dest, set())
 
         def forget(timer: Timer) -> None:
@@ -82,7 +129,7 @@ class Timers:
             if not waiting and self._waiting.get(dest) is waiting:
                 del self._waiting[dest]
 
-        timer = Timer(seconds, fire, forget, self._thread)
+        timer = kind(seconds, fire, forget, self._thread)
         waiting.add(timer)
         return timer
 

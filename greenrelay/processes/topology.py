@@ -62,6 +62,10 @@ class Topology:
         """Return who monitors `pid`, once for each monitor."""
         return list(self._watchers.get(pid, {}).values())
 
+    def entries(self, pid: PID) -> list[tuple[MonitorRef, Watcher]]:
+        """Return the monitors of `pid`, each with who watches, in order."""
+        return list(self._watchers.get(pid, {}).items())
+
     def refs(self, pid: PID) -> Collection[MonitorRef]:
         """Return the monitors of `pid`."""
         return self._watchers.get(pid, {}).keys()

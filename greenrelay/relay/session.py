@@ -105,7 +105,7 @@ class Session(Recipient):
         """Enter the node's table and tell the target; the wire comes later, with `begin()`."""
         self.node.add(self)
         pid = self.config.target_pid
-        if not self.target.attach(self, self.node.find(pid)) and pid:
+        if not self.target.attach(self, self.node.reach(pid)) and pid:
             self.close(TARGET_BROKEN.because(NOPROC))  # it died while the body arrived
 
     def begin(self, early: bytes) -> None:

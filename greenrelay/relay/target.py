@@ -74,7 +74,7 @@ class Target:
         Raises:
             ConfigurationError: it is not alive; nothing has changed.
         """
-        entity = connection.node.find(config.target_pid)
+        entity = connection.node.reach(config.target_pid)
         if entity is None and config.target_pid:
             raise ConfigurationError(f"the new target {config.target_pid} is not alive")
         self.detach(connection, TRANSFERRED, CLOSE_NORMAL)

@@ -36,6 +36,8 @@ def leaks(node: Node) -> list[str]:
     for kind, table in (("names", node.registry), ("groups", node.groups)):
         if len(table):
             found.append(f"{len(table)} {kind}")
+    if len(node.table.groupwatch):
+        found.append("watchers of groups")
     if not node.topology.is_empty():
         found.append("monitors or links")
     if len(node.table.timers):

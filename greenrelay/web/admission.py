@@ -10,6 +10,7 @@ import email.utils
 from typing import Any, NamedTuple
 
 from greenrelay.errors import RefusedError
+from greenrelay.processes.anywhere import is_alive
 from greenrelay.processes.node import Node
 from greenrelay.protocol import refusals
 from greenrelay.protocol.deflate import negotiate
@@ -140,7 +141,7 @@ class Admission:
     def _check_room(self, address: str, config: RelayConfig) -> None:
         if self._node.is_draining:
             raise refusals.STOPPING.error()
-        if config.target_pid and not self._node.is_alive(config.target_pid):
+        if config.target_pid and not is_alive(self._node, config.target_pid):
             raise refusals.target_gone(config.target_pid, self._node.name)
         try:
             self._quota.check(address)

@@ -27,7 +27,8 @@ from greenrelay.logs import log_now
 from greenrelay.pid import PID
 from greenrelay.processes.interpreter import default_node, this_interpreter
 from greenrelay.processes.node import Node
-from greenrelay.processes.spawning import Parameters, spawn_in
+from greenrelay.processes.registry import Scope
+from greenrelay.processes.spawning import Options, Parameters, spawn_in
 from greenrelay.protocol.handshake import refusal_body
 from greenrelay.protocol.refusals import BAD_CONFIGURATION
 from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayKind, check_fields
@@ -145,6 +146,7 @@ class GreenRelay:
         name: str | None = ...,
         link: bool = ...,
         monitor: bool = ...,
+        scope: Scope = ...,
         **kwargs: Any,
     ) -> PID: ...
 
@@ -158,6 +160,7 @@ class GreenRelay:
         name: str | None = ...,
         link: bool = ...,
         monitor: bool = ...,
+        scope: Scope = ...,
     ) -> PID: ...
 
     @overload
@@ -177,6 +180,7 @@ class GreenRelay:
         name: str | None = None,
         link: bool = False,
         monitor: bool = False,
+        scope: Scope = "cluster",
         **kwargs: Any,
     ) -> PID:
         """Start a process that runs in the app's context; see `process.spawn()`.
@@ -189,8 +193,8 @@ class GreenRelay:
         """
         flask_app = _real_app(app)
         node, turn = _middleware(flask_app).node, AppTurn(flask_app)
-        call = (target, args, kwargs)
-        return spawn_in(node, turn, call, host=host, name=name, link=link, monitor=monitor)
+        options = Options(host, name, link, monitor, scope)
+        return spawn_in(node, turn, (target, args, kwargs), options)[0]
 
 
 def _tell_sharing(app: Flask, others: list[Flask]) -> None:

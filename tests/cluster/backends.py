@@ -132,10 +132,10 @@ def memory(tmp_path):
 @contextlib.contextmanager
 def redis(tmp_path):
     from greenrelay.cluster.redis import open_redis
-    from tests.cluster.redis_servers import RedisServer, need_redis
+    from tests.cluster import redis_servers
 
-    need_redis()
-    server = RedisServer(tmp_path)
+    redis_servers.need_redis()
+    server = redis_servers.RedisServer(tmp_path)
     try:
         yield lambda: open_redis(f"redis://{server.address}")
         assert server.cli("keys", "*") in ([], [""]), "a key is left"

@@ -4,7 +4,7 @@ import gevent
 import pytest
 
 from greenrelay import process
-from greenrelay.process import Child
+from greenrelay.process import Child, on_node
 from greenrelay.testing import wait_until
 from tests.processes.sample_mailboxes import own_mailbox
 from tests.sample_processes import collect
@@ -60,7 +60,7 @@ class NotedChildren:
     def start(self, supervisor, **options):
         """Start a supervisor, wait until its children are there, and return its PID."""
         pid = supervisor.start(**options)
-        wait_until(lambda: len(self.notes) == len(supervisor.children))
+        wait_until(lambda: len(self.notes) == len(supervisor.specs))
         self.notes.clear()
         return pid
 
@@ -74,3 +74,17 @@ def noted(node):
 def mailbox():
     """A mailbox that the test itself may take from."""
     return own_mailbox(max_messages=4)
+
+
+@pytest.fixture
+def in_thread(node):
+    """Call a function in an OS thread of its own, and return or raise what it does."""
+
+    def run(call, *args):
+        def there():
+            with on_node(node):
+                return call(*args)
+
+        return gevent.get_hub().threadpool.apply(there)
+
+    return run

@@ -36,9 +36,13 @@ NEEDS_A_PROCESS = {
     "exit()": process.exit,
     "spawn(link=True)": lambda: process.spawn(idle, link=True),
     "spawn(monitor=True)": lambda: process.spawn(idle, monitor=True),
+    "ready()": process.ready,
+    "every(seconds, topic)": lambda: process.every(1, "topic"),
     "registry.register(name)": lambda: process.registry.register("name"),
     "group(name).join()": lambda: process.group("name").join(),
     "group(name).leave()": lambda: process.group("name").leave(),
+    "group(name).watch()": lambda: process.group("name").watch(),
+    "group(name).unwatch()": lambda: process.group("name").unwatch(),
 }
 
 

@@ -53,6 +53,14 @@ def test_back_off_doubles_up_to_a_limit():
     assert waits[-1] == MAX_BACK_OFF_SECONDS
 
 
+def test_thousands_of_restarts_in_a_row_have_a_pause_too():
+    """A supervisor of many children that bears them."""
+    restarts = Restarts(60.0)
+    for _ in range(5000):
+        restarts.note()
+    assert restarts.back_off() == MAX_BACK_OFF_SECONDS
+
+
 def test_restarts_of_long_ago_do_not_count():
     restarts = Restarts(0.01)
     restarts.note()

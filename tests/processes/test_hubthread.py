@@ -22,20 +22,6 @@ from tests.sample_processes import collect, echo, idle
 start_new_thread = monkey.get_original("_thread", "start_new_thread")
 
 
-@pytest.fixture
-def in_thread(node):
-    """Call a function in an OS thread of its own, and return or raise what it does."""
-
-    def run(call, *args):
-        def there():
-            with on_node(node):
-                return call(*args)
-
-        return gevent.get_hub().threadpool.apply(there)
-
-    return run
-
-
 def topics(messages):
     return [message.topic for message in messages]
 
@@ -127,7 +113,8 @@ def test_thread_names_and_groups_by_pid(node, in_thread):
 
     def there():
         process.registry.register("name", pid)
-        process.group("group").join(pid)
+        process.group("group").join(pid, {"name": "Ada"})
+        assert process.group("group").details() == {pid: {"name": "Ada"}}
         assert process.registry.lookup("name") == pid
         assert process.group("group").members() == [pid]
         assert process.group("group").broadcast("all") == 1
@@ -155,6 +142,8 @@ def test_thread_sets_and_cancels_timers(node, in_thread):
     taken = []
     pid = process.spawn(collect, taken)
     never = in_thread(process.send_after, 0.05, pid, "never")
+    again = in_thread(process.every, 0.05, "never", None, pid)
+    assert in_thread(again.cancel)
     in_thread(process.send_after, 0.01, pid, "soon")
     assert in_thread(never.cancel) is True
     gevent.sleep(0.1)

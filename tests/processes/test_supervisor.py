@@ -40,7 +40,7 @@ def test_child_is_a_callable_a_text_or_a_child(node):
     children = [idle, "tests.sample_processes:sleep", Child(idle, name="named")]
     supervisor = Supervisor(children, strategy="one_for_one").start()
     wait_until(lambda: len(node) == 4)
-    assert [str(child) for child in Supervisor(children).children] == [
+    assert [str(child) for child in Supervisor(children).specs] == [
         "idle",
         "tests.sample_processes:sleep",
         "named",

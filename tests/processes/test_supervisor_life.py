@@ -220,7 +220,7 @@ def test_child_without_a_limit_is_waited_for(node, start, observer):
 def test_supervisor_as_a_child_has_no_limit(node):
     """§2.8: as Erlang's; it has to wait for its own children."""
     inner = Supervisor([idle])
-    assert [child.shutdown for child in Supervisor([inner, idle]).children] == [None, 5.0]
+    assert [child.shutdown for child in Supervisor([inner, idle]).specs] == [None, 5.0]
 
 
 def test_child_without_a_moment_is_terminated_at_once(node, start, observer, caplog):

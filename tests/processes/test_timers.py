@@ -8,7 +8,7 @@ import pytest
 from greenrelay import process
 from greenrelay.errors import InvalidPID, NameNotRegistered
 from greenrelay.processes.hubthread import HubThread
-from greenrelay.processes.timers import Timers
+from greenrelay.processes.timers import Ticker, Timers
 from greenrelay.testing import wait_until
 from tests.sample_processes import collect, echo
 
@@ -167,3 +167,143 @@ def test_call_is_answered_while_a_timer_runs(node):
     timer = process.send_after(60, pid, "late")
     assert process.call(pid, "ask", 1) == 1
     assert timer.cancel()
+
+
+# -- every -------------------------------------------------------------------------------
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def ticker(clock):
+    """One that ticks once in 10 seconds."""
+    ticker = Ticker(10.0, int, lambda timer: None, HubThread(), clock)
+    yield ticker
+    ticker.cancel()
+
+
+def test_ticker_waits_for_the_next_time_of_its_grid(ticker, clock):
+    """§2.12: no drift, whatever a tick was late or early."""
+    waits = []
+    for passed in (10.0, 20.5, 29.999, 43.0):
+        clock.now = 100.0 + passed
+        waits.append(round(ticker._next(), 3))
+    assert waits == [10.0, 9.5, 10.001, 7.0]
+
+
+def test_ticker_leaves_out_what_it_has_missed(ticker, clock):
+    """§2.12: no burst after a pause, and the grid stays."""
+    clock.now = 100.0 + 57.0
+    assert ticker._next() == 3.0
+
+
+def test_periodic_message_comes_again_and_again(node, receiver, messages):
+    """§2.12"""
+    timer = process.every(0.005, "tick", {"a": 1}, dest=receiver)
+    wait_until(lambda: len(messages) >= 3)
+    assert timer.cancel()
+    assert {(each.topic, each.payload["a"], each.sender) for each in messages} == {
+        ("tick", 1, None)
+    }
+
+
+def test_first_periodic_message_comes_after_one_period(node, receiver, messages):
+    """§2.12"""
+    before = time.monotonic()
+    process.every(0.03, "tick", dest=receiver)
+    wait_until(lambda: messages)
+    assert time.monotonic() - before >= 0.03
+
+
+def test_periodic_message_is_for_the_caller_by_default(in_process):
+    """§2.12"""
+
+    def tick():
+        process.every(0.001, "tick")
+        message = process.inbox().receive(5)
+        return message.topic, message.sender == process.pid()
+
+    assert in_process(tick) == ("tick", True)
+
+
+def test_cancelled_periodic_message_does_not_come_again(node, receiver, messages):
+    """§2.12"""
+    timer = process.every(0.001, "tick", dest=receiver)
+    wait_until(lambda: messages)
+    assert (timer.is_waiting, timer.cancel(), timer.cancel(), timer.is_waiting) == (
+        True,
+        True,
+        False,
+        False,
+    )
+    assert len(node.table.timers) == 0
+
+
+def test_periodic_message_can_be_cancelled_while_it_is_sent(node):
+    """§2.12: by whoever gets it in the hub."""
+    sent = []
+    timer = node.start_timer(0.001, "x", lambda: sent.append(timer.cancel()), Ticker)
+    wait_until(lambda: sent)
+    gevent.sleep(0.005)
+    assert sent == [True]
+
+
+def test_periodic_message_ends_with_its_receiver(node, receiver):
+    """§2.12"""
+    timer = process.every(60, "tick", dest=receiver)
+    node.terminate(receiver)
+    wait_until(lambda: not timer.is_waiting)
+    assert len(node.table.timers) == 0
+
+
+def test_periodic_message_means_who_holds_the_name_now(node, receiver):
+    """§2.12: it ends with that one, and its successor starts its own."""
+    timer = process.every(60, "tick", dest="receiver")
+    node.terminate(receiver)
+    wait_until(lambda: not process.is_alive(receiver))
+    node.spawn(collect, ([],), name="receiver")
+    wait_until(lambda: not timer.is_waiting)
+
+
+def test_periodic_message_survives_its_sender(in_process, receiver, messages):
+    """§2.12"""
+    in_process(lambda: process.every(0.001, "tick", dest=receiver))
+    wait_until(lambda: len(messages) >= 2)
+
+
+def test_nothing_is_sent_again_and_again_to_the_dead(node, in_process):
+    """§2.12"""
+    assert not process.every(60, "tick", dest=in_process(process.pid)).is_waiting
+    assert len(node.table.timers) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        pytest.param((0, "t"), ValueError, "more than 0, got 0", id="zero"),
+        pytest.param((-1, "t"), ValueError, "more than 0, got -1", id="past"),
+        pytest.param(("1s", "t"), ValueError, "more than 0, got '1s'", id="text"),
+        pytest.param((float("inf"), "t"), ValueError, "got inf", id="never"),
+        pytest.param((1, ""), ValueError, "a topic is not empty", id="no topic"),
+        pytest.param((1, "@exit"), ValueError, "no '@' first", id="reserved"),
+        pytest.param((1, "t", None, "a@b"), InvalidPID, "host@node/id", id="no PID"),
+        pytest.param((1, "t", None, "nobody"), NameNotRegistered, "'nobody'", id="no name"),
+    ],
+)
+def test_bad_use_of_every_is_an_error_at_once(node, in_process, arguments, error, text):
+    with pytest.raises(error, match=text):
+        in_process(process.every, *arguments)
+    assert len(node.table.timers) == 0

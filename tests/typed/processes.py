@@ -6,6 +6,7 @@ A line that ends in `# error` is a mistake that both must find; they may find no
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from flask import Flask
 from typing_extensions import assert_type
@@ -42,6 +43,9 @@ def wait() -> Message | None:
     process.send(PID("x"), 3)  # error
     process.send(None, "topic")  # error
     process.send_after(1, "name", "tick").cancel()
+    assert_type(process.every(1.5, "tick").cancel(), bool)
+    process.every(1, "tick", {"a": 1}, dest="name")
+    process.every("tick", 1)  # error
     return process.inbox().receive(1)
 
 
@@ -68,6 +72,22 @@ def choose() -> None:
     if taken is not None:
         assert_type(taken[1], Message | Exit | LinkDown | Cancel)
     process.select(inbox, "events")  # error
+
+
+# -- groups ------------------------------------------------------------------------------------
+
+
+def gather_in_groups(pid: PID) -> None:
+    group = process.group("room")
+    group.join()
+    group.join(pid, {"name": "Ada"})
+    group.join(meta={"name": "Ada", "tabs": [1]})
+    group.watch()
+    assert_type(group.details(), dict[PID, dict[str, Any]])
+    assert_type(group.unwatch(), bool)
+    group.join(pid, "Ada")  # error
+    group.join({"name": "Ada"})  # error
+    group.watch(pid)  # error
 
 
 # -- spawn -------------------------------------------------------------------------------------
@@ -128,12 +148,53 @@ def start_wrongly() -> None:
     process.spawn("rooms:room", name=3)  # error
 
 
+# -- run and gather ----------------------------------------------------------------------------
+
+
+def answer(text: str, *, loud: bool = False) -> bytes:
+    return text.encode()
+
+
+def wait_for_values() -> None:
+    assert_type(process.run(plain), int)
+    assert_type(process.run(answer, "tea"), bytes)
+    assert_type(process.run(answer, "tea", loud=True), bytes)
+    assert_type(process.run(answer, "tea", timeout=1.5), bytes)
+    assert_type(process.run(functools.partial(answer, loud=True), "tea", timeout=None), bytes)
+    process.run("rooms:count", 1, timeout=2)
+    number, text = process.gather(plain, lambda: "text", timeout=3)
+    assert_type(number, int)
+    assert_type(text, str)
+    assert_type(process.gather(*[plain, plain]), list[int])
+    process.gather("rooms:count", plain)
+
+
+def wait_for_values_wrongly() -> None:
+    process.run(plain, 1)  # error
+    process.run(answer, 3)  # error
+    process.run(answer, "tea", timeout="1s")  # error
+    process.run(plain())  # error
+    process.gather(answer)  # error
+    process.gather([plain, plain])  # error
+    process.gather(plain, timeout="1s")  # error
+
+
 def supervise() -> None:
     one, other = process.Child(plain, restart="transient"), process.Child(plain)
     assert_type(process.Supervisor([one, other, plain], strategy="rest_for_one").start(), PID)
     process.Supervisor([process.Supervisor([plain]), "rooms:room"], max_restarts=0, within=1)
     process.Supervisor([plain], strategy="one_for_won")  # error
     process.Supervisor([plain], "all")  # error
+    rooms = process.Supervisor()
+    assert_type(rooms.start_child(process.Child(room, ("tea",), waits_ready=True)), PID)
+    assert_type(rooms.stop_child(rooms.start_child("rooms:room")), bool)
+    assert_type(rooms.children(), list[PID])
+    assert_type(process.supervisor("rooms").start_child(plain), PID)
+    process.ready()
+    rooms.start_child(3)  # error
+    rooms.stop_child(plain)  # error
+    rooms.start_child(plain, "tea")  # error
+    process.Child(plain, waits_ready=30)  # error
     process.Child(plain, restart="always")  # error
 
 
