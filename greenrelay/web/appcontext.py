@@ -94,14 +94,18 @@ class AppTurn:
 
     def _renew(self, context: AppContext, variable: ContextVar[AppContext]) -> None:
         """Put a fresh context in the place of one whose teardown functions have run."""
-        fresh = _new(AppContext)
+        stored = self._app.app_ctx_globals_class()
+        try:
+            variable.reset(context._cv_tokens[0])
+        except ValueError:  # the process waits in a copy of its `contextvars`: this one must last
+            context.g = stored
+            return
+        context._cv_tokens = []
+        self._context = fresh = _new(AppContext)
         fresh.app = self._app
         fresh.url_adapter = self._url_adapter
-        fresh.g = self._app.app_ctx_globals_class()
-        # The token of the first leads back to where there was none, whatever is set since.
-        fresh._cv_tokens, context._cv_tokens = context._cv_tokens, []
-        variable.set(fresh)
-        self._context = fresh
+        fresh.g = stored
+        fresh._cv_tokens = [variable.set(fresh)]
 
     def _tear_down(self, context: AppContext, functions: list[Any]) -> None:
         """Call the teardown functions as Flask does; one that fails ends the context."""

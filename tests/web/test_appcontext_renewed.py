@@ -80,6 +80,21 @@ def test_who_has_copied_the_contextvars_sees_no_later_message(bare, teardowns):
     turn.close(None)
 
 
+def test_process_may_wait_in_a_copy_of_its_contextvars(bare):
+    """§2.7: as who calls `Context.run()` around a loop over its inbox does."""
+    turn, seen = AppTurn(bare), []
+    bare.teardown_appcontext(lambda error: seen.append(g.get("name")))
+    turn.enter()
+    inside = contextvars.copy_context()
+    for name in ("one", None):
+        inside.run(setattr, g._get_current_object(), "name", name)
+        inside.run(turn.leave)
+        inside.run(turn.enter)
+    turn.leave()
+    turn.close(None)
+    assert seen == ["one", None, None, None]
+
+
 def test_who_pushes_the_context_elsewhere_sees_no_later_message(bare):
     """§2.7: so a helper greenlet is given the context of what it helps with."""
     turn = AppTurn(bare)
