@@ -143,11 +143,16 @@ class Node:
         try:
             identity = self._spare_ids.pop()
         except IndexError:
-            many = self._random(SPARE_IDS * ID_BYTES)
-            spare = [many[at : at + ID_BYTES] for at in range(0, len(many), ID_BYTES)]
-            identity = spare.pop()
-            self._spare_ids = spare
+            identity = self._make_id()
         return PID.make(host, self.name, identity)
+
+    def _make_id(self) -> bytes:
+        """Return an id for a PID, and put aside some more where they are asked of the system."""
+        if self._random is not os.urandom:
+            return self._random(ID_BYTES)  # a device may give less than is asked for
+        many = self._random(SPARE_IDS * ID_BYTES)
+        spare = self._spare_ids = [many[at : at + ID_BYTES] for at in range(0, len(many), ID_BYTES)]
+        return spare.pop()
 
     def make_mailbox(self, owner: Owner, turn: Turn | None) -> Mailbox:
         """Return a mailbox for a greenlet, with this node's marks."""

@@ -48,6 +48,8 @@ if TYPE_CHECKING:  # as in `processes.spawning`
 
 log = logging.getLogger("greenrelay.relay")
 
+_RELAY_HEADERS = (WEBSOCKET.header, EVENT_STREAM.header)
+
 
 class GreenRelay:
     """Relays for a Flask app.
@@ -204,7 +206,11 @@ class RelayResponse(Response):
 
     def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
         """Return the headers as they are; one that was made an answer of another kind as ever."""
-        return self.headers if self.status_code == 200 else super().get_wsgi_headers(environ)
+        if self.status_code == 200:
+            for name, _ in self.headers:
+                if name in _RELAY_HEADERS:
+                    return self.headers
+        return super().get_wsgi_headers(environ)
 
 
 def _tell_sharing(app: Flask, others: list[Flask]) -> None:
