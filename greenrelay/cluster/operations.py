@@ -190,6 +190,12 @@ class Resync(NamedTuple):
     """Something of yours is missing here: tell it all again."""
 
 
+class Draining(NamedTuple):
+    """This node is about to stop, or is not any more: what ends here ends for that."""
+
+    is_draining: bool
+
+
 class Ask(NamedTuple):
     """Do or look something up for us, and answer with this number."""
 
@@ -209,7 +215,7 @@ class Answer(NamedTuple):
 Operation = (
     Send | Call | SendMany | GroupSend | Cancel | Kill | Monitor | Demonitor | Ended
     | Link | Unlink | Unlinked | LinkDown | Name | Unname | Join | Leave | Full | Drained
-    | Sync | Synced | Resync | Ask | Answer
+    | Sync | Synced | Resync | Ask | Answer | Draining
 )  # fmt: skip
 
 _SENDER: Final = (PID, NoneType)
@@ -240,6 +246,7 @@ _TABLE: Final[dict[int, tuple[Any, tuple[Any, ...]]]] = {
     32: (Resync, ()),
     33: (Ask, (int, str, list)),
     34: (Answer, (int, (str, NoneType), bytes)),
+    35: (Draining, (bool,)),
 }
 _HEADS: Final[dict[Any, tuple[int, str]]] = {
     kind: (number, kind.__name__.lower()) for number, (kind, _) in _TABLE.items()
