@@ -254,6 +254,18 @@ _HEADS: Final[dict[Any, tuple[int, str]]] = {
 """An operation's number, and what it is called in errors."""
 
 
+_SUBJECTS: Final[dict[Any, int]] = {
+    kind: types.index(PID) for kind, types in _TABLE.values() if PID in types
+}
+"""Which field has the process that an operation tells of. Groups and names may be PIDs, too."""
+
+
+def subject(operation: Operation) -> PID:
+    """Return the process that an operation tells of; it has to tell of one."""
+    found: PID = operation[_SUBJECTS[type(operation)]]
+    return found
+
+
 def encode(operation: Operation) -> bytes:
     """Return an operation's bytes.
 

@@ -1,4 +1,4 @@
-"""The loss of a node on which much hangs: nothing is forgotten, and others run in between (§7.2)."""
+"""The loss of a node on which much hangs: all is told, and others run in between (§7.2)."""
 
 from greenrelay import process
 from greenrelay.cluster.operations import Kill, encode
