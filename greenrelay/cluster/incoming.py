@@ -31,6 +31,9 @@ from greenrelay.processes.node import Node
 REPLY: Final = "@reply"
 """The one topic that begins as no app's does."""
 
+MANY_OPERATIONS: Final = 1_000
+"""If more wait, as many are dealt with as come: then the loop reads less, and senders hold back."""
+
 Handler = Callable[[Peer, Any], None]
 
 
@@ -71,6 +74,9 @@ class Incoming:
         queue = self._queues.get(peer)
         if queue is not None:
             queue.extend(data)
+            if len(queue) > MANY_OPERATIONS:
+                for _ in data:
+                    self._do(peer, queue.popleft())
             return
         self._queues[peer] = deque(data)
         self._work(peer)

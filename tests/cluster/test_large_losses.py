@@ -1,7 +1,7 @@
 """The loss of a node on which much hangs: all is told, and others run in between (§7.2)."""
 
 from greenrelay import process
-from greenrelay.cluster.operations import Kill, encode
+from greenrelay.cluster.operations import Cancel, Kill, encode
 from greenrelay.testing import wait_until
 
 
@@ -19,6 +19,16 @@ def test_what_a_lost_node_watched_may_end_meanwhile(cluster, box, watcher):
     wait_until(lambda: watched[-1] not in cluster.here.node.table)
     list(losing)
     assert watcher.news() == [("pid.exit", pid, "noconnection")]
+
+
+def test_what_waits_does_not_grow_beyond_a_bound(cluster, monkeypatch):  # §7.7
+    monkeypatch.setattr("greenrelay.cluster.incoming.SLICE_SECONDS", 0.0)
+    monkeypatch.setattr("greenrelay.cluster.incoming.MANY_OPERATIONS", 100)
+    incoming, peer = cluster.here.cluster._incoming, next(iter(cluster.here.cluster.peers))
+    pid = cluster.here.spawn("idle")
+    for _ in range(20):
+        incoming.take(peer, 50 * [encode(Cancel(pid, None, None))])
+    assert len(incoming._queues[peer]) <= 150
 
 
 def test_what_a_lost_node_has_told_is_dealt_with_a_step_at_a_time(cluster, monkeypatch):
