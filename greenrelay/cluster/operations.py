@@ -262,7 +262,8 @@ _SUBJECTS: Final[dict[Any, int]] = {
 
 def subject(operation: Operation) -> PID:
     """Return the process that an operation tells of; it has to tell of one."""
-    found: PID = operation[_SUBJECTS[type(operation)]]
+    fields: tuple[Any, ...] = operation
+    found: PID = fields[_SUBJECTS[type(operation)]]
     return found
 
 
