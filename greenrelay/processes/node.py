@@ -120,6 +120,8 @@ class Node:
     def note_draining(self, is_draining: bool) -> None:
         """Refuse new relays from now on, as the server stops, or take them again."""
         self.is_draining = is_draining
+        if self.table.elsewhere is not None:
+            self.table.elsewhere.tell_draining(is_draining)
 
     def count(self, event: str, times: int = 1) -> None:
         """Add to `counts`."""
