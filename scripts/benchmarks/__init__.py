@@ -12,6 +12,7 @@
     talking       how two programs that talk are measured
     rooms         how servers with several workers are
     redis         a redis-server for those who need one
+    simulation    many nodes in one interpreter: what scripts/simulate prints
     runner        alternating rounds
     report        the table, the aims, the warnings
     guard         ratios that were accepted, and what has fallen since: accepted.json

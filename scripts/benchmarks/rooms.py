@@ -156,11 +156,20 @@ def measure_growth(bench: Workbench, contender: Contender, **asked: Any) -> Samp
 
     Both are by elapsed time: a second of CPU would be the same whoever works.
     """
-    rates = []
+    rates, shares = [], []
     for workers in (1, 2):
         layout = Layout(workers=workers, is_pinned=False)
         said = rehearse_and_run(bench, contender, layout, mode="echo", **asked)
         rates.append(said["count"] / said["seconds"])
+        shares.append(foreign_share(said))
     if not rates[0]:
         raise MeasurementFailed("nothing was answered in the window")
-    return Sample(rates[1] / rates[0], others={"workers1": rates[0], "workers2": rates[1]})
+    others = {"workers1": rates[0], "workers2": rates[1]}
+    return Sample(rates[1] / rates[0], foreign_share=max(shares), others=others)
+
+
+def foreign_share(said: dict[str, Any]) -> float:
+    """Return how much of both cores others have used, where nobody has one of his own."""
+    sides = ("client", "server")
+    foreign = sum(said[f"{side}_busy"] - said[f"{side}_cpu"] for side in sides)
+    return max(0.0, foreign / said["seconds"] / len(sides))

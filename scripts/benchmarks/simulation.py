@@ -1,0 +1,410 @@
+"""Many nodes in one interpreter, over `memory:`: what a cluster of some size does to each of them.
+
+Everybody shares one event loop and one core, so times are those of all nodes together, one after
+the other: what a node alone takes is about the N-th part of it. Counts are exact.
+
+    costs    what one name, member of a group, monitor, peer takes, on the wire and in memory
+    Crowd    so many nodes; join, claim, broadcast, lose: one method each, one `Finding` each
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import resource
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import gevent
+
+from greenrelay import process
+from greenrelay.cluster import operations
+from greenrelay.cluster.backend import Member
+from greenrelay.cluster.cluster import Cluster
+from greenrelay.cluster.envelope import Sealer
+from greenrelay.cluster.memory import MemoryBackend
+from greenrelay.cluster.operations import encode
+from greenrelay.cluster.values import pack
+from greenrelay.message import Exit
+from greenrelay.pid import PID
+from greenrelay.processes.node import Node
+
+NODES = 200
+NAMES_EACH = 10
+MEMBERS_EACH = 20
+MONITORS = 10_000
+SECONDS = 120.0  # until something has come about, however many nodes there are
+SAID = {"text": "it is your move", "name": "Ann", "number": 7}
+
+
+class Finding(NamedTuple):
+    """One line of the table."""
+
+    what: str
+    value: float
+    unit: str
+
+    def __str__(self) -> str:
+        number = f"{self.value:,.0f}" if self.value >= 100 else f"{self.value:,.2f}"
+        return f"{self.what:54}{number:>12} {self.unit}"
+
+
+class CountedBackend(MemoryBackend):
+    """Counts what is published."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.envelopes = 0
+        self.bytes = 0
+
+    def publish(self, member: Member, data: bytes) -> bool:
+        self.envelopes += 1
+        self.bytes += len(data)
+        return super().publish(member, data)
+
+
+class Counter:
+    """Watches processes, and counts their ends."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_exit(self, exit: Exit) -> None:
+        self.count += 1
+
+
+class Place:
+    """A node, and what it is joined by."""
+
+    def __init__(self, name: str, exchange: str) -> None:
+        self.node = Node(name)
+        self.backend = CountedBackend(exchange)
+        self.cluster = Cluster(self.node, self.backend)
+
+    def spawn(self, function: Callable[..., object], *args: object) -> PID:
+        with process.on_node(self.node):
+            return process.spawn(function, *args)
+
+    def end(self) -> None:
+        """End what lives here."""
+        for entity in self.node:
+            entity.kill("killed")
+
+
+def idle() -> None:
+    process.inbox().receive()
+
+
+def hear(heard: list[int]) -> None:
+    for _ in process.inbox():
+        heard[0] += 1
+
+
+class Crowd:
+    """So many nodes that know each other.
+
+    Args:
+        size: how many.
+        names: that each of them holds; each has a process of its own for them.
+        members: of the group `everybody`, on each.
+    """
+
+    def __init__(self, size: int, names: int = NAMES_EACH, members: int = MEMBERS_EACH) -> None:
+        self._exchange = f"crowd-{id(self)}"
+        self._names, self._members = names, members
+        self.places: list[Place] = []
+        self.heard = [0]
+        """How many messages the members of the group have had."""
+        self.members = 0
+        """Of the group."""
+        for _ in range(size):
+            self._add()
+        self.settle()
+
+    def _add(self) -> Place:
+        place = Place(f"n{len(self.places):04}", self._exchange)
+        place.cluster.start()
+        self.places.append(place)
+        return place
+
+    def settle(self) -> None:
+        """Wait until all know what all others have, and nothing is under way."""
+        wait(lambda: all(self._is_quiet(place) for place in self.places))
+
+    def _is_quiet(self, place: Place) -> bool:
+        peers = list(place.cluster.peers)
+        is_whole = len(peers) == len(self.places) - 1
+        return is_whole and all(peer.has_synced and not peer.pending() for peer in peers)
+
+    def populate(self) -> None:
+        """Give every node its names and its members of the group, and wait until all know."""
+        for place in self.places:
+            self._fill(place)
+        count = len(self.places) * self._names
+        wait(lambda: all(len(list(p.node.registry.items())) == count for p in self.places))
+        wait(
+            lambda: all(
+                len(p.node.groups.members("everybody")) == self.members for p in self.places
+            )
+        )
+
+    def _fill(self, place: Place) -> None:
+        for _ in range(self._members):
+            place.node.groups.join("everybody", place.spawn(hear, self.heard))
+            self.members += 1
+        if self._names:
+            place.spawn(hold_names, place, self._names)
+
+    # -- what is measured ----------------------------------------------------------------
+
+    def join(self) -> list[Finding]:
+        """Have one more node join."""
+        before = self._count()
+        began, cpu = time.perf_counter(), time.thread_time()
+        with pauses() as longest:
+            self._add()
+            self.settle()
+        envelopes, size = (now - then for now, then in zip(self._count(), before, strict=True))
+        others = len(self.places) - 1
+        return [
+            Finding("a join: until all know all", (time.perf_counter() - began) * 1e3, "ms"),
+            Finding("a join: CPU of all nodes", (time.thread_time() - cpu) * 1e3, "ms"),
+            Finding("a join: envelopes, of all nodes", envelopes, ""),
+            Finding("a join: envelopes for each other node", envelopes / others, ""),
+            Finding("a join: bytes, of all nodes", size, "bytes"),
+            Finding("a join: longest pause of the shared loop", longest[0] * 1e3, "ms CPU"),
+        ]
+
+    def _count(self) -> tuple[int, int]:
+        backends = [place.backend for place in self.places]
+        return sum(each.envelopes for each in backends), sum(each.bytes for each in backends)
+
+    def claim(self) -> list[Finding]:
+        """Have a process be given a name."""
+        first = self.places[0]
+        before = self._count()
+        began = time.perf_counter()
+        first.spawn(hold_name, "the one")
+        wait(lambda: first.node.registry.lookup("the one") is not None)
+        claimed = time.perf_counter()
+        wait(lambda: all(p.node.registry.lookup("the one") for p in self.places))
+        return [
+            Finding("a name: until it is ours", (claimed - began) * 1e3, "ms"),
+            Finding("a name: until all know", (time.perf_counter() - began) * 1e3, "ms"),
+            Finding("a name: envelopes", self._count()[0] - before[0], ""),
+        ]
+
+    def broadcast(self) -> list[Finding]:
+        """Tell all members of the group."""
+        self.heard[0] = 0
+        before = self._count()
+        began, cpu = time.perf_counter(), time.thread_time()
+        self.places[0].spawn(process.group("everybody").broadcast, "said", SAID)
+        wait(lambda: self.heard[0] == self.members)
+        return [
+            Finding("a group's broadcast: members", self.members, ""),
+            Finding("a group's broadcast: envelopes", self._count()[0] - before[0], ""),
+            Finding(
+                "a group's broadcast: until the last", (time.perf_counter() - began) * 1e3, "ms"
+            ),
+            Finding("a group's broadcast: CPU", (time.thread_time() - cpu) * 1e3, "ms"),
+        ]
+
+    def lose(self, monitors: int, watching: int) -> list[Finding]:
+        """Have a node die of which so many nodes together have so many monitors."""
+        lost, watchers = self.places[-1], self.places[:watching]
+        counter = Counter()
+        pids = [lost.spawn(idle) for _ in range(100)]
+        for number in range(monitors):
+            watchers[number % watching].node.monitor(counter, pids[number // watching % len(pids)])
+        wait(lambda: not any(p.pending() for place in watchers for p in place.cluster.peers))
+        began = time.perf_counter()
+        with pauses() as longest:
+            lost.backend.die()
+            self.places.pop()
+            wait(lambda: counter.count == monitors and all(map(self._is_quiet, self.places)))
+        lost.end()
+        lost.cluster.stop()
+        what = f"a loss, {monitors:,} monitors on {watching:,} nodes"
+        return [
+            Finding(f"{what}: until all are told", (time.perf_counter() - began) * 1e3, "ms"),
+            Finding(f"{what}: longest pause", longest[0] * 1e3, "ms CPU"),
+        ]
+
+    def close(self) -> None:
+        """End it all."""
+        for place in self.places:
+            place.end()
+        self.settle()
+        while self.places:
+            self.places.pop().cluster.stop()
+
+
+def hold_name(name: str) -> None:
+    process.registry.register(name, process.pid())
+    idle()
+
+
+def hold_names(place: Place, count: int) -> None:
+    for number in range(count):
+        process.registry.register(f"{place.node.name}-{number}", process.pid())
+    idle()
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until something is so."""
+    until = time.monotonic() + SECONDS
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError(f"not after {SECONDS:.0f} s")
+        gevent.sleep(0.001)
+
+
+@contextmanager
+def pauses() -> Iterator[list[float]]:
+    """Give the longest time, in a list, that a greenlet waited for its turn; seconds of our CPU."""
+    longest, is_over = [0.0], False
+
+    def tick() -> None:
+        last = time.thread_time()
+        while not is_over:
+            gevent.sleep(0)
+            now = time.thread_time()
+            longest[0] = max(longest[0], now - last)
+            last = now
+
+    gc.collect()
+    ticking = gevent.spawn(tick)
+    gevent.sleep(0)
+    try:
+        yield longest
+    finally:
+        is_over = True
+        ticking.join()
+
+
+# -- what one of each takes ------------------------------------------------------------------
+
+
+def costs(count: int = 10_000) -> list[Finding]:
+    """Return what stands in docs/scale.md as measured."""
+    there = Member("web-10-0-0-17", "A" * 16)
+    pid = PID(f"proc@{there.node}/AAAAAAAAAAAAAAAA")
+    sealed = len(Sealer(there, Member("web-10-0-0-18", "B" * 16)).seal([]))
+    said = pack(SAID)
+    kinds = {
+        "a name": operations.Name("room:123456", pid),
+        "a member of a group": operations.Join("room:123456", pid, {}),
+        "a monitor": operations.Monitor(pid),
+        "a message": operations.Send(pid, "said", said, pid, 0),
+        "a group's message": operations.GroupSend("room:123456", "said", said, pid),
+    }
+    wire = [
+        Finding(f"{what}: on the wire", len(encode(one)), "bytes") for what, one in kinds.items()
+    ]
+    return [
+        Finding("an envelope: besides its operations", sealed, "bytes"),
+        *wire,
+        Finding("a name elsewhere: memory", memory_of(note_name, count), "bytes"),
+        Finding("a member elsewhere: memory", memory_of(note_member, count), "bytes"),
+    ]
+
+
+class Silent:
+    """A backend that brings nothing anywhere."""
+
+    def start(self, me: Member, receiver: object) -> None:
+        pass
+
+    def publish(self, member: Member, data: bytes) -> bool:
+        return True
+
+    def claim(self, name: str, pid: str) -> str:
+        return pid
+
+    def release(self, name: str, pid: str) -> None:
+        pass
+
+    def pending(self, member: Member) -> int:
+        return 0
+
+    def stop(self) -> None:
+        pass
+
+
+def note_name(number: int) -> operations.Operation:
+    return operations.Name(f"room:{number}", some_pid(number))
+
+
+def note_member(number: int) -> operations.Operation:
+    return operations.Join(f"room:{number // 10}", some_pid(number), {})
+
+
+def some_pid(number: int) -> PID:
+    return PID(f"proc@web-10-0-0-17/{number:016}")
+
+
+def memory_of(make: Callable[[int], operations.Operation], count: int) -> float:
+    """Return the bytes that a node holds for each of so many that another one tells it of."""
+    node = Node("web-10-0-0-18")
+    cluster = Cluster(node, Silent())
+    cluster.start()
+    them = Member("web-10-0-0-17", "A" * 16)
+    cluster.on_up(them)
+    sealer = Sealer(them, cluster.me)
+    envelopes = [sealer.seal([encode(make(number))]) for number in range(count)]
+    gc.collect()
+    tracemalloc.start()
+    for envelope in envelopes:
+        cluster.on_bytes(them, envelope)
+    gc.collect()
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    cluster.stop()
+    return size / count
+
+
+def resident_bytes() -> int:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def simulate(nodes: int, monitors: int = MONITORS) -> Iterator[Finding]:
+    """Give the findings for so many nodes, the last of which joins at the end."""
+    before, began = resident_bytes(), time.perf_counter()
+    crowd = Crowd(nodes - 1)
+    pairs = (nodes - 1) * (nodes - 2)
+    yield Finding("all but one node join: together", time.perf_counter() - began, "s")
+    yield Finding("a node, of another: memory", (resident_bytes() - before) / pairs, "bytes")
+    crowd.populate()
+    yield from crowd.join()
+    yield from crowd.claim()
+    yield from crowd.broadcast()
+    yield from crowd.lose(monitors, 1)
+    yield from crowd.lose(monitors, len(crowd.places) - 1)
+    crowd.close()
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__.splitlines()[0])
+    parser.add_argument("--nodes", type=int, default=NODES, help="default: %(default)s")
+    options = parser.parse_args()
+    # Of nodes that die and leave there would be a line for each other node.
+    logging.getLogger("greenrelay.cluster").setLevel(logging.ERROR)
+    for finding in costs():
+        print(finding, flush=True)
+    print(
+        f"\n{options.nodes} nodes; of each {NAMES_EACH} names and {MEMBERS_EACH} members of a group"
+    )
+    for finding in simulate(options.nodes):
+        print(finding, flush=True)
+
+
+if __name__ == "__main__":
+    main()
