@@ -35,10 +35,10 @@ from greenrelay.pid import PID
 from greenrelay.processes.node import Node
 
 NODES = 200
-NAMES_EACH = 10
-MEMBERS_EACH = 20
+NAMES_EACH = 5
+MEMBERS_EACH = 5
 MONITORS = 10_000
-SECONDS = 120.0  # until something has come about, however many nodes there are
+SECONDS = 300.0  # until something has come about, however many nodes there are
 SAID = {"text": "it is your move", "name": "Ann", "number": 7}
 
 
@@ -145,13 +145,12 @@ class Crowd:
         """Give every node its names and its members of the group, and wait until all know."""
         for place in self.places:
             self._fill(place)
-        count = len(self.places) * self._names
-        wait(lambda: all(len(list(p.node.registry.items())) == count for p in self.places))
-        wait(
-            lambda: all(
-                len(p.node.groups.members("everybody")) == self.members for p in self.places
-            )
-        )
+        wait(lambda: all(map(self._is_full, self.places)), 0.05)
+
+    def _is_full(self, place: Place) -> bool:
+        members = len(place.node.groups.members("everybody"))
+        names = len(list(place.node.registry.items()))
+        return members == self.members and names == len(self.places) * self._names
 
     def _fill(self, place: Place) -> None:
         for _ in range(self._members):
@@ -256,13 +255,13 @@ def hold_names(place: Place, count: int) -> None:
     idle()
 
 
-def wait(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until something is so."""
+def wait(condition: Callable[[], bool], every: float = 0.001) -> None:
+    """Let the loop turn until something is so, and look every so many seconds."""
     until = time.monotonic() + SECONDS
     while not condition():
         if time.monotonic() > until:
             raise TimeoutError(f"not after {SECONDS:.0f} s")
-        gevent.sleep(0.001)
+        gevent.sleep(every)
 
 
 @contextmanager
