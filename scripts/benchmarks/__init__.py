@@ -13,6 +13,7 @@
     rooms         how servers with several workers are
     redis         a redis-server for those who need one
     simulation    many nodes in one interpreter: what scripts/simulate prints
+    costs         what one name, message or member of a group takes
     runner        alternating rounds
     report        the table, the aims, the warnings
     guard         ratios that were accepted, and what has fallen since: accepted.json

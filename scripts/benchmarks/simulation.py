@@ -3,8 +3,7 @@
 Everybody shares one event loop and one core, so times are those of all nodes together, one after
 the other: what a node alone takes is about the N-th part of it. Counts are exact.
 
-    costs    what one name, member of a group, monitor, peer takes, on the wire and in memory
-    Crowd    so many nodes; join, claim, broadcast, lose: one method each, one `Finding` each
+Crowd is so many nodes: join, claim, broadcast, lose: one method each, one `Finding` each
 """
 
 from __future__ import annotations
@@ -14,22 +13,17 @@ import gc
 import logging
 import resource
 import time
-import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import gevent
 
+from benchmarks.costs import SAID, Finding, costs
 from greenrelay import process
-from greenrelay.cluster import operations
 from greenrelay.cluster.backend import Member
 from greenrelay.cluster.cluster import Cluster
-from greenrelay.cluster.envelope import Sealer
 from greenrelay.cluster.memory import MemoryBackend
-from greenrelay.cluster.operations import encode
-from greenrelay.cluster.values import pack
 from greenrelay.message import Exit
 from greenrelay.pid import PID
 from greenrelay.processes.node import Node
@@ -39,19 +33,8 @@ NAMES_EACH = 5
 MEMBERS_EACH = 5
 MONITORS = 10_000
 SECONDS = 300.0  # until something has come about, however many nodes there are
-SAID = {"text": "it is your move", "name": "Ann", "number": 7}
-
-
-class Finding(NamedTuple):
-    """One line of the table."""
-
-    what: str
-    value: float
-    unit: str
-
-    def __str__(self) -> str:
-        number = f"{self.value:,.0f}" if self.value >= 100 else f"{self.value:,.2f}"
-        return f"{self.what:54}{number:>12} {self.unit}"
+SELDOM = 0.05
+"""Seconds between looks at what takes long to look at, and would be a pause itself."""
 
 
 class CountedBackend(MemoryBackend):
@@ -134,7 +117,7 @@ class Crowd:
 
     def settle(self) -> None:
         """Wait until all know what all others have, and nothing is under way."""
-        wait(lambda: all(self._is_quiet(place) for place in self.places))
+        wait(lambda: all(self._is_quiet(place) for place in self.places), SELDOM)
 
     def _is_quiet(self, place: Place) -> bool:
         peers = list(place.cluster.peers)
@@ -145,7 +128,7 @@ class Crowd:
         """Give every node its names and its members of the group, and wait until all know."""
         for place in self.places:
             self._fill(place)
-        wait(lambda: all(map(self._is_full, self.places)), 0.05)
+        wait(lambda: all(map(self._is_full, self.places)), SELDOM)
 
     def _is_full(self, place: Place) -> bool:
         members = len(place.node.groups.members("everybody"))
@@ -166,8 +149,8 @@ class Crowd:
         before = self._count()
         began, cpu = time.perf_counter(), time.thread_time()
         with pauses() as longest:
-            self._add()
-            self.settle()
+            newest = self._add()
+            wait(lambda: self._has_met_all(newest))
         envelopes, size = (now - then for now, then in zip(self._count(), before, strict=True))
         others = len(self.places) - 1
         return [
@@ -178,6 +161,12 @@ class Crowd:
             Finding("a join: bytes, of all nodes", size, "bytes"),
             Finding("a join: longest pause of the shared loop", longest[0] * 1e3, "ms CPU"),
         ]
+
+    def _has_met_all(self, newest: Place) -> bool:
+        others = self.places[:-1]
+        theirs = [place.cluster.peers.named(newest.node.name) for place in others]
+        peers = [*newest.cluster.peers, *theirs]
+        return len(peers) == 2 * len(others) and all(each and each.has_synced for each in peers)
 
     def _count(self) -> tuple[int, int]:
         backends = [place.backend for place in self.places]
@@ -226,7 +215,7 @@ class Crowd:
         with pauses() as longest:
             lost.backend.die()
             self.places.pop()
-            wait(lambda: counter.count == monitors and all(map(self._is_quiet, self.places)))
+            wait(lambda: counter.count == monitors and self._has_lost(lost))
         lost.end()
         lost.cluster.stop()
         what = f"a loss, {monitors:,} monitors on {watching:,} nodes"
@@ -234,6 +223,10 @@ class Crowd:
             Finding(f"{what}: until all are told", (time.perf_counter() - began) * 1e3, "ms"),
             Finding(f"{what}: longest pause", longest[0] * 1e3, "ms CPU"),
         ]
+
+    def _has_lost(self, lost: Place) -> bool:
+        name = lost.node.name
+        return not any(place.cluster.peers.named(name) for place in self.places)
 
     def close(self) -> None:
         """End it all."""
@@ -285,87 +278,6 @@ def pauses() -> Iterator[list[float]]:
     finally:
         is_over = True
         ticking.join()
-
-
-# -- what one of each takes ------------------------------------------------------------------
-
-
-def costs(count: int = 10_000) -> list[Finding]:
-    """Return what stands in docs/scale.md as measured."""
-    there = Member("web-10-0-0-17", "A" * 16)
-    pid = PID(f"proc@{there.node}/AAAAAAAAAAAAAAAA")
-    sealed = len(Sealer(there, Member("web-10-0-0-18", "B" * 16)).seal([]))
-    said = pack(SAID)
-    kinds = {
-        "a name": operations.Name("room:123456", pid),
-        "a member of a group": operations.Join("room:123456", pid, {}),
-        "a monitor": operations.Monitor(pid),
-        "a message": operations.Send(pid, "said", said, pid, 0),
-        "a group's message": operations.GroupSend("room:123456", "said", said, pid),
-    }
-    wire = [
-        Finding(f"{what}: on the wire", len(encode(one)), "bytes") for what, one in kinds.items()
-    ]
-    return [
-        Finding("an envelope: besides its operations", sealed, "bytes"),
-        *wire,
-        Finding("a name elsewhere: memory", memory_of(note_name, count), "bytes"),
-        Finding("a member elsewhere: memory", memory_of(note_member, count), "bytes"),
-    ]
-
-
-class Silent:
-    """A backend that brings nothing anywhere."""
-
-    def start(self, me: Member, receiver: object) -> None:
-        pass
-
-    def publish(self, member: Member, data: bytes) -> bool:
-        return True
-
-    def claim(self, name: str, pid: str) -> str:
-        return pid
-
-    def release(self, name: str, pid: str) -> None:
-        pass
-
-    def pending(self, member: Member) -> int:
-        return 0
-
-    def stop(self) -> None:
-        pass
-
-
-def note_name(number: int) -> operations.Operation:
-    return operations.Name(f"room:{number}", some_pid(number))
-
-
-def note_member(number: int) -> operations.Operation:
-    return operations.Join(f"room:{number // 10}", some_pid(number), {})
-
-
-def some_pid(number: int) -> PID:
-    return PID(f"proc@web-10-0-0-17/{number:016}")
-
-
-def memory_of(make: Callable[[int], operations.Operation], count: int) -> float:
-    """Return the bytes that a node holds for each of so many that another one tells it of."""
-    node = Node("web-10-0-0-18")
-    cluster = Cluster(node, Silent())
-    cluster.start()
-    them = Member("web-10-0-0-17", "A" * 16)
-    cluster.on_up(them)
-    sealer = Sealer(them, cluster.me)
-    envelopes = [sealer.seal([encode(make(number))]) for number in range(count)]
-    gc.collect()
-    tracemalloc.start()
-    for envelope in envelopes:
-        cluster.on_bytes(them, envelope)
-    gc.collect()
-    size = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    cluster.stop()
-    return size / count
 
 
 def resident_bytes() -> int:

@@ -1,7 +1,8 @@
 """What `scripts/simulate` counts, with fewer nodes: nothing grows faster than it should."""
 
 import pytest
-from benchmarks.simulation import Crowd, costs
+from benchmarks.costs import costs
+from benchmarks.simulation import Crowd
 
 NODES = 20
 OTHERS = NODES - 1
