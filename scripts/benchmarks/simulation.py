@@ -3,7 +3,7 @@
 Everybody shares one event loop and one core, so times are those of all nodes together, one after
 the other: what a node alone takes is about the N-th part of it. Counts are exact.
 
-Crowd is so many nodes: join, claim, broadcast, lose: one method each, one `Finding` each
+A `Crowd` is so many nodes. To join, claim, broadcast and lose are a method each, with findings.
 """
 
 from __future__ import annotations
@@ -68,6 +68,24 @@ class Place:
         self.node = Node(name)
         self.backend = CountedBackend(exchange)
         self.cluster = Cluster(self.node, self.backend)
+        self.longest = 0.0
+        """Seconds of CPU that the cluster has taken from this node's loop in one go."""
+        for owner, turn in self._turns():
+            setattr(owner, turn, self._timed(getattr(owner, turn)))
+
+    def _turns(self) -> list[tuple[object, str]]:
+        """Return what the loop calls in a cluster, where it is called anew each time."""
+        slices = self.cluster._slices
+        heard = ("on_up", "on_bytes", "on_lost", "_flush")
+        return [(slices, "_turn"), *((self.cluster, name) for name in heard)]
+
+    def _timed(self, turn: Callable[..., None]) -> Callable[..., None]:
+        def call(*args: object) -> None:
+            began = time.thread_time()
+            turn(*args)
+            self.longest = max(self.longest, time.thread_time() - began)
+
+        return call
 
     def spawn(self, function: Callable[..., object], *args: object) -> PID:
         with process.on_node(self.node):
@@ -148,7 +166,7 @@ class Crowd:
         """Have one more node join."""
         before = self._count()
         began, cpu = time.perf_counter(), time.thread_time()
-        with pauses() as longest:
+        with self._pauses() as longest:
             newest = self._add()
             wait(lambda: self._has_met_all(newest))
         envelopes, size = (now - then for now, then in zip(self._count(), before, strict=True))
@@ -159,7 +177,7 @@ class Crowd:
             Finding("a join: envelopes, of all nodes", envelopes, ""),
             Finding("a join: envelopes for each other node", envelopes / others, ""),
             Finding("a join: bytes, of all nodes", size, "bytes"),
-            Finding("a join: longest pause of the shared loop", longest[0] * 1e3, "ms CPU"),
+            *show_pauses("a join", longest),
         ]
 
     def _has_met_all(self, newest: Place) -> bool:
@@ -212,17 +230,46 @@ class Crowd:
             watchers[number % watching].node.monitor(counter, pids[number // watching % len(pids)])
         wait(lambda: not any(p.pending() for place in watchers for p in place.cluster.peers))
         began = time.perf_counter()
-        with pauses() as longest:
+        with self._pauses() as longest:
             lost.backend.die()
             self.places.pop()
             wait(lambda: counter.count == monitors and self._has_lost(lost))
         lost.end()
         lost.cluster.stop()
-        what = f"a loss, {monitors:,} monitors on {watching:,} nodes"
+        what = f"a loss, {monitors:,} monitors of {watching:,}"
         return [
             Finding(f"{what}: until all are told", (time.perf_counter() - began) * 1e3, "ms"),
-            Finding(f"{what}: longest pause", longest[0] * 1e3, "ms CPU"),
+            *show_pauses(what, longest),
         ]
+
+    @contextmanager
+    def _pauses(self) -> Iterator[dict[str, float]]:
+        """Give the longest times that loops stood still meanwhile; seconds of CPU.
+
+        Of one node's loop: in one go of its cluster. Of the loop that all nodes have here together:
+        between two turns of a greenlet.
+        """
+        longest, is_over = {"one node": 0.0, "all in one loop": 0.0}, False
+
+        def tick() -> None:
+            last = time.thread_time()
+            while not is_over:
+                gevent.sleep(0)
+                now = time.thread_time()
+                longest["all in one loop"] = max(longest["all in one loop"], now - last)
+                last = now
+
+        for place in self.places:
+            place.longest = 0.0
+        gc.collect()
+        ticking = gevent.spawn(tick)
+        gevent.sleep(0)
+        try:
+            yield longest
+        finally:
+            is_over = True
+            ticking.join()
+            longest["one node"] = max(place.longest for place in self.places)
 
     def _has_lost(self, lost: Place) -> bool:
         name = lost.node.name
@@ -257,27 +304,8 @@ def wait(condition: Callable[[], bool], every: float = 0.001) -> None:
         gevent.sleep(every)
 
 
-@contextmanager
-def pauses() -> Iterator[list[float]]:
-    """Give the longest time, in a list, that a greenlet waited for its turn; seconds of our CPU."""
-    longest, is_over = [0.0], False
-
-    def tick() -> None:
-        last = time.thread_time()
-        while not is_over:
-            gevent.sleep(0)
-            now = time.thread_time()
-            longest[0] = max(longest[0], now - last)
-            last = now
-
-    gc.collect()
-    ticking = gevent.spawn(tick)
-    gevent.sleep(0)
-    try:
-        yield longest
-    finally:
-        is_over = True
-        ticking.join()
+def show_pauses(what: str, longest: dict[str, float]) -> list[Finding]:
+    return [Finding(f"{what}: pause of {who}", t * 1e3, "ms CPU") for who, t in longest.items()]
 
 
 def resident_bytes() -> int:
