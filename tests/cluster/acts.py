@@ -6,6 +6,8 @@ Whatever they have to tell goes to a process of the test, as messages that trave
 import gevent
 
 from greenrelay import process
+from greenrelay.testing import fake_websocket
+from tests.integration import raw
 
 
 def idle():
@@ -51,7 +53,8 @@ def tell_all(pids, count):
 
 
 def talk_and_end(to, count, reason):
-    """Send numbers, and end."""
+    """When told to, send numbers, and end."""
+    process.inbox().receive()
     for number in range(count):
         process.send(to, "number", number)
     process.exit(reason)
@@ -166,6 +169,41 @@ def terminate(pid):
 
 def info(pid):
     return process.info(pid)
+
+
+# -- what is done at a place, by no process ---------------------------------------------------
+
+
+def list_alive(place):
+    return [entity.pid for entity in place.node]
+
+
+def count_linked(place, pid):
+    return len(place.node.topology.linked(pid))
+
+
+def open_websocket(place, target_pid):
+    """Open a connection, on a transport that keeps what is written; return its PID."""
+    return fake_websocket(place.node, target_pid, ping_interval="0s", dialect="raw").pid
+
+
+def say(place, client_pid, text):
+    """Have a connection get a text from its client."""
+    place.node.find(client_pid).on_bytes(raw.text(text))
+
+
+# -- more of what is run to its end -----------------------------------------------------------
+
+
+def supervise(name):
+    """Start a supervisor of one process of that name."""
+    child = process.Child("tests.cluster.acts:idle", name=name)
+    return process.Supervisor([child]).start()
+
+
+def ask_after(pid):
+    """Have another node answer: that it knows nobody of this PID."""
+    assert process.info(pid) is None
 
 
 def exit_of(pid):
