@@ -103,6 +103,19 @@ def full_until_told(topic):
     idle()
 
 
+def hold_then_count(to, count):
+    """Take nothing until told, then so many messages; tell each sender's numbers."""
+    process.listen("now").receive()
+    numbers = {}
+    for message in process.inbox():
+        if message.topic == "ws.message":
+            number = int(message.payload.split()[0])
+            numbers.setdefault(message.sender, []).append(number)
+            count -= 1
+        if not count:
+            process.send(to, "counted", list(numbers.values()))
+
+
 # -- what is run to its end, for its value --------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Nodes in interpreters of their own, which a test spawns and asks things in through a pipe.
 
-    FarPlace ─ [number, verb, what, args, options] ─► far_node.py ─ [number, value, error] ─► FarPlace
+    FarPlace ─ [number, verb, what, args, options] ─► far_node.py
+             ◄─ [number, value, error] ─
 
 What is asked goes by text, or by the name under which a module has it. An interpreter is started
 once, and serves one test after the other: between two of them its node is empty.
@@ -55,7 +56,7 @@ class FarPlace:
 
     def __init__(self, name, way):
         self.name, self.way = name, way
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed by kill())
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.cluster.far_node", name, repr(way)],
             cwd=ROOT,

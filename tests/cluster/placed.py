@@ -6,7 +6,7 @@ import pytest
 from greenrelay import process
 from greenrelay.process import on_node
 from greenrelay.testing import wait_until
-from tests.cluster.far import FarServices
+from tests.cluster.far import SECONDS, FarServices
 from tests.cluster.places import KINDS, open_places
 from tests.cluster.redis_servers import need_redis
 
@@ -63,7 +63,7 @@ class Box:
 
     def wait_for(self, topic, count=1):
         """Return the payloads of a topic, as soon as there are so many."""
-        wait_until(lambda: len(self.all(topic)) >= count)
+        wait_until(lambda: len(self.all(topic)) >= count, SECONDS)
         return self.all(topic)
 
     def all(self, topic):
