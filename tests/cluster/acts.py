@@ -3,11 +3,19 @@
 Whatever they have to tell goes to a process of the test, as messages that travel.
 """
 
+from collections import defaultdict
+
 import gevent
 
 from greenrelay import process
 from greenrelay.testing import fake_websocket
 from tests.integration import raw
+
+NOTED = defaultdict(list)
+"""By the PID of a process: its events, as those who watch it in this interpreter got them."""
+
+OPENED = {}
+"""Transports, by the PIDs of their connections, which may be closed."""
 
 
 def idle():
@@ -101,6 +109,13 @@ def full_until_told(topic):
     told = process.listen(topic)
     told.receive()
     idle()
+
+
+def note_events(pid):
+    """Monitor a process, and keep what comes, for `noted`."""
+    process.monitor(pid)
+    for event in process.events():
+        NOTED[event.sender].append((event.kind, event.reason))
 
 
 def hold_then_count(to, count):
@@ -197,7 +212,19 @@ def count_linked(place, pid):
 
 def open_websocket(place, target_pid):
     """Open a connection, on a transport that keeps what is written; return its PID."""
-    return fake_websocket(place.node, target_pid, ping_interval="0s", dialect="raw").pid
+    session = fake_websocket(place.node, target_pid, ping_interval="0s", dialect="raw")
+    OPENED[session.pid] = session.transport
+    return session.pid
+
+
+def frames(place, client_pid):
+    """Return what a connection's client has got."""
+    return OPENED[client_pid].frames
+
+
+def noted(place, pid):
+    """Return what `note_events` has noted."""
+    return NOTED[pid]
 
 
 def say(place, client_pid, text):

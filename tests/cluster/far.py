@@ -23,7 +23,6 @@ from gevent import subprocess
 from gevent.event import AsyncResult
 from gevent.lock import BoundedSemaphore
 
-from greenrelay.testing import wait_until
 from tests.cluster.redis_servers import RedisServer
 
 ROOT = Path(__file__).parents[2]
@@ -78,8 +77,8 @@ class FarPlace:
     @property
     def log(self):
         """All that it has logged."""
-        self._log.seek(0)
-        return self._log.read().decode()
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode()  # its place is the writer's
 
     def begin(self, verb, what=None, *args, **options):
         """Have it do something; return what gets the value, and the error."""
@@ -153,8 +152,11 @@ class FarService:
     def start(self, *names):
         """Return places of these names, started if they do not run."""
         for name in names:
-            if name not in self.started or self.started[name].process.poll() is not None:
-                self.started[name] = FarPlace(name, self.way)
+            former = self.started.get(name)
+            if former is not None and former.process.poll() is not None:
+                former.kill()  # closes its pipes
+                former = None
+            self.started[name] = former or FarPlace(name, self.way)
         places = [self.started[name] for name in names]
         for place in places:
             place.wait_started()
@@ -182,8 +184,3 @@ class FarServices:
     def stop(self):
         for service in self._services.values():
             service.stop()
-
-
-def wait_dead(place):
-    """Wait until an interpreter has ended."""
-    wait_until(lambda: place.process.poll() is not None, SECONDS)
