@@ -78,12 +78,6 @@ class Control:
             ClusterError: why it is not possible, in one line.
         """
         self._connect()
-        assert self._link is not None
-        try:
-            self._link.run([("PING",)])  # without a password one may connect, and no more
-        except ClusterError:
-            self._hang_up()
-            raise
 
     def start(self) -> None:
         """Carry out commands from now on, and connect again when needed."""

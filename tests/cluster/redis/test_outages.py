@@ -70,6 +70,16 @@ def test_an_absence_is_told_once_and_its_end(patient, server, caplog):
     assert len(lines) in (1, 2)  # of each node that has noticed
 
 
+def test_a_password_that_is_wanted_all_at_once_is_told_once(patient, server, caplog):
+    """Without one, Redis lets who connects in, and hangs up on what he asks."""
+    server.cli("config", "set", "requirepass", "secret")
+    for kind in ("normal", "pubsub"):
+        server.cli("--pass", "secret", "client", "kill", "type", kind)
+    with pytest.raises(ClusterError, match="refuses the login"):
+        patient[0].backend.claim("room", "proc@one/1")
+    assert "is back" not in caplog.text
+
+
 def test_what_is_published_meanwhile_arrives_afterwards(patient, server):
     one, two = patient
     server.stop()
