@@ -30,6 +30,9 @@ log = logging.getLogger("greenrelay.cluster")
 MAX_ROUND: Final = 200
 """Commands in one round trip: scripts, some milliseconds of Redis's time together."""
 
+LONGEST_WAIT: Final = 0.1
+"""Between two attempts to connect, of the lease: a third of it may have passed before the first."""
+
 MAX_POSTS: Final = 100_000
 """Commands without an answer that wait while Redis is away; more are forgotten, and leases end."""
 
@@ -150,7 +153,7 @@ class Control:
         self._wake.set()
 
     def _run(self) -> None:
-        backoff = Backoff(self._timeout)
+        backoff = Backoff(self._url.lease * LONGEST_WAIT)
         while True:
             self._wake.wait()
             self._wake.clear()

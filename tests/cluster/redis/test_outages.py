@@ -81,6 +81,22 @@ def test_a_password_that_is_wanted_all_at_once_is_told_once(patient, server, cap
     assert "is back" not in caplog.text
 
 
+def test_a_server_that_is_back_is_found_within_a_tenth_of_the_lease(
+    join, server, caplog, monkeypatch
+):
+    """Else an absence of a third of it may cost the membership."""
+    monkeypatch.setattr("random.uniform", lambda first, last: last)
+    with caplog.at_level("INFO"):
+        one = join("one", lease=6.0)
+        server.stop()
+        one.backend._on_again()
+        gevent.sleep(3.2)
+        server.start()
+        began = time.monotonic()
+        wait_until(lambda: "is back" in caplog.text, SECONDS)
+    assert time.monotonic() - began < 1.2
+
+
 def test_what_is_published_meanwhile_arrives_afterwards(patient, server):
     one, two = patient
     server.stop()
