@@ -22,7 +22,7 @@ from flask import Flask, request
 from greenrelay import GreenRelay, process
 
 app = Flask(__name__)
-app.config["GREENRELAY_DRAIN_SECONDS"] = 3
+app.config["GREENRELAY_DRAIN_SECONDS"] = 6
 relay = GreenRelay(app)
 told = []
 names = ["room", "subject-one", "subject-two"]

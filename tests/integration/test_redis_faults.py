@@ -170,6 +170,7 @@ def test_what_waits_in_a_long_outage_has_a_bound(start_pair, redis):
     grown = pair.one.state()["resident"] - before
     assert grown < 50 * 2**20
     assert pair.one.state()["counts"]["cluster_dropped"]
+    assert pair.one.get("/name/new") == "the cluster is away\n"
     redis.start()
     pair.talk()
     assert_few_lines(pair)
@@ -185,18 +186,9 @@ def test_a_stop_while_redis_is_away_ends_in_time_and_leaves_nothing(start_pair, 
     pair.one.get("/flood/20/subject-two")
     ends = [gevent.spawn(server.ends) for server in pair.servers]
     assert [end.get()[0] for end in ends] == [0, 0]
-    assert max(end.get()[1] for end in ends) < 3.5
+    assert max(end.get()[1] for end in ends) < 6  # the drain time; most of it is for a busy machine
     redis.signal(signal.SIGCONT) if is_hung else redis.start()
     wait_until(lambda: redis.cli("keys", "*") in ([], [""]), SECONDS)
-
-
-def test_a_view_that_needs_a_name_is_503_meanwhile(start_pair, redis):
-    pair = start_pair(f"redis://{redis.address}")
-    redis.stop()
-    client = pair.one.connect("/echo")
-    assert pair.one.get("/name/new") == "the cluster is away\n"
-    client.close()
-    assert_few_lines(pair)
 
 
 def test_a_fail_over_of_sentinel_ends_nothing(start_pair, tmp_path):
