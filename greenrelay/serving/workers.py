@@ -1,7 +1,8 @@
 """gunicorn, as `greenrelay serve --workers N` runs it: `python -m greenrelay.serving.workers JSON`.
 
 The command looks for every mistake first, binds the socket, and becomes this program, in which
-nothing is monkey-patched: gunicorn's arbiter must not be, and its gevent workers patch themselves.
+nothing is monkey-patched: gunicorn's arbiter must not be, and its workers patch themselves. They run our
+server, so that nothing is lost with the second of them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import gunicorn.glogging
 from greenrelay.processes.interpreter import this_interpreter
 from greenrelay.serving import gunicorn as hooks
 from greenrelay.serving.loading import load_app
+from greenrelay.serving.relayworker import RelayWorker
 from greenrelay.web.middleware import find_middleware
+from greenrelay.wire import KEEP_ALIVE_SECONDS
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
 USAGE_ERROR: Final = 2
@@ -28,6 +31,8 @@ _BOOT_ERRORS: Final = (hooks.BOOT_ERROR, 4)
 """gunicorn's exit codes when a worker can't begin, or its app can't be loaded."""
 _TIMEOUT_SECONDS: Final = 30
 """gunicorn's own default, in which a worker has to show that it lives."""
+_NO_LIMIT: Final = 2**31 - 1
+"""Of clients of a worker: with one worker only the system has one. More fits in no semaphore."""
 _MODULE: Final = "greenrelay.serving.workers"
 
 
@@ -83,7 +88,9 @@ class Workers(gunicorn.app.base.BaseApplication):
         settings = {
             "bind": [f"fd://{task.fd}"],
             "workers": task.workers,
-            "worker_class": "gevent",
+            "worker_class": RelayWorker,
+            "worker_connections": _NO_LIMIT,
+            "keepalive": int(KEEP_ALIVE_SECONDS),
             "certfile": task.certfile,
             "keyfile": task.keyfile,
             "graceful_timeout": grace,
