@@ -206,6 +206,6 @@ def _stop_accepting(worker: Any) -> None:
 
 
 def end_seconds(cfg: Any) -> float:
-    """Return the seconds a worker has for its end, before gunicorn kills it or takes it for hung."""
+    """Return the seconds of a worker's end, before gunicorn kills it or takes it for hung."""
     ends: list[float] = [cfg.graceful_timeout, cfg.timeout or cfg.graceful_timeout]
     return max(0.0, min(ends) - GRACE_SECONDS)

@@ -24,11 +24,8 @@ import gunicorn.workers.ggevent
 from greenrelay.serving.gunicorn import POLL_SECONDS, end_seconds
 from greenrelay.serving.server import RelayServer
 
-# gunicorn has no types.
-_GeventWorker: Any = gunicorn.workers.ggevent.GeventWorker
 
-
-class RelayWorker(_GeventWorker):  # type: ignore[misc]  # see above
+class RelayWorker(gunicorn.workers.ggevent.GeventWorker):
     """One of gunicorn's workers, with our server in it.
 
     What of gunicorn's settings is the parser's, the writer's or counts requests has no meaning

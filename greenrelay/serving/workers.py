@@ -1,8 +1,8 @@
 """gunicorn, as `greenrelay serve --workers N` runs it: `python -m greenrelay.serving.workers JSON`.
 
 The command looks for every mistake first, binds the socket, and becomes this program, in which
-nothing is monkey-patched: gunicorn's arbiter must not be, and its workers patch themselves. They run our
-server, so that nothing is lost with the second of them.
+nothing is monkey-patched: gunicorn's arbiter must not be, and its workers patch themselves. Each
+of them runs our server, so that what it promises holds with several, too (`relayworker`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import logging
 import math
 import os
+import signal
 import subprocess
 import sys
 from typing import Any, Final, NamedTuple, NoReturn
@@ -79,6 +80,7 @@ class Workers(gunicorn.app.base.BaseApplication):
 
     def __init__(self, task: Task) -> None:
         self._task = task
+        self._has_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         super().__init__()
 
     def load_config(self) -> None:
@@ -98,7 +100,7 @@ class Workers(gunicorn.app.base.BaseApplication):
             "loglevel": task.log_level,
             "accesslog": "-",
             "logger_class": Logger,
-            "when_ready": hooks.when_ready,
+            "when_ready": self._when_ready,
             "post_fork": hooks.post_fork,
             "post_worker_init": self._post_worker_init,
             "post_request": hooks.post_request,
@@ -121,6 +123,11 @@ class Workers(gunicorn.app.base.BaseApplication):
             if task.routers is not None:
                 middleware.use_routers(task.routers)
         return app
+
+    def _when_ready(self, server: Any) -> None:
+        hooks.when_ready(server)
+        if self._has_nohup:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # gunicorn has taken it
 
     def _post_worker_init(self, worker: Any) -> None:
         hooks.post_worker_init(worker)

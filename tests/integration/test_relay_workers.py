@@ -201,6 +201,8 @@ def test_a_stop_says_goodbye_to_clients_of_all_kinds(serve, number):
     relayed = [served.connect_ws() for _ in range(8)]
     served.signal(number)
     assert {client.wait_closed().code for client in relayed + older} == {1012}
+    for client in relayed + older:
+        client.close()
     assert served.wait() == 0
     assert "Traceback" not in served.text
 
@@ -227,14 +229,30 @@ def test_a_second_signal_ends_all_at_once(serve):
 
 
 def test_a_hangup_replaces_the_workers(serve):
-    """§9: one after the other, and nobody is refused."""
+    """§10.2"""
     served = serve()
     wait_until(lambda: len(clustered.answers(served, "/", 2)) == 2, SECONDS)
     before = clustered.answers(served, "/", 2)
     client = served.connect_ws()
     served.signal(signal.SIGHUP)
     assert client.wait_closed().code == 1012
+    client.close()
     wait_until(lambda: len(clustered.worker_pids(served)) == 4, SECONDS)
     wait_until(lambda: not before & clustered.answers(served, "/", 2), SECONDS)
     served.signal(signal.SIGTERM)
     assert served.wait() == 0
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(serve):
+    """§10.2: under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        served = serve()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with served.connect_ws() as client:
+        served.signal(signal.SIGHUP)
+        served.signal(signal.SIGTERM)
+        assert client.wait_closed().code == 1012
+    assert served.wait() == 0
+    assert "Handling signal: hup" not in served.text
