@@ -84,6 +84,7 @@ class Table:
             return
         self.timers.remove(pid)
         self.registry.remove(pid)
+        self.groupwatch.remove(pid)
         self.groups.remove(pid)
         watchers, linked = self.topology.remove(pid)
         if not (watchers or linked):
