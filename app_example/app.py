@@ -50,7 +50,8 @@ def room_socket(room):
     """Connect a browser to the process of its room. The first visitor's request spawns it.
 
     If the name is taken, `spawn` gives the PID that holds it, so two who come first at the same
-    time meet in one room, also if they came to two workers. This request ends here; the connection lives on without it.
+    time meet in one room, also on two workers. This request ends here; the connection lives on
+    without it.
     """
     room = rules.room_name(room)
     target = process.spawn(chat.room, room, name=f"room:{room}")

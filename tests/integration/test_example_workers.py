@@ -1,7 +1,8 @@
-"""The example on two workers: each of two people comes to another one, and it is one site (§7.1)."""
+"""The example on two workers: two people come to one each, and it is one site (§7.1)."""
 
 import os
 import signal
+import socket
 
 import pytest
 
@@ -147,7 +148,7 @@ def test_what_is_no_job_is_not_found(visit):
 
 def kill(way):
     """Kill the worker to which a way leads; its node is named after machine and process id."""
-    os.kill(int(way.node.split("-")[-2]), signal.SIGKILL)
+    os.kill(int(way.node.removeprefix(f"{socket.gethostname()}-").split("-")[0]), signal.SIGKILL)
 
 
 def test_who_was_on_a_worker_that_is_killed_has_left(workers, enter):
