@@ -5,6 +5,7 @@ node, and hangs up until it is the one that is wanted; then it hands the browser
 ways. A page that is opened through it has all its requests, streams and sockets on that worker.
 """
 
+import re
 import socket
 from threading import Thread
 from time import monotonic
@@ -36,12 +37,11 @@ class Pinned:
         """Return a connection to the worker, which has answered one request, and its node."""
         deadline = monotonic() + SECONDS
         while monotonic() < deadline:
-            near = socket.create_connection(self._to, SECONDS)
-            near.sendall(b"HEAD / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            node = _header(_head(near), "x-node")
-            if node == self.node or (self.node is None and node not in self._others):
-                return near, node
-            near.close()
+            far = socket.create_connection(self._to, SECONDS)
+            node = _ask_node(far)
+            if node is not None and (node == self.node if self.node else node not in self._others):
+                return far, node
+            far.close()
         raise AssertionError(f"no connection led to {self.node or 'another worker'}")
 
     def _accept(self):
@@ -66,21 +66,18 @@ class Pinned:
             _end(sock)
 
 
-def _head(sock):
+def _ask_node(sock):
+    """Return the node of the worker behind a connection; `None`: it was killed just now."""
     head = b""
-    while b"\r\n\r\n" not in head:
-        data = sock.recv(65536)
-        if not data:
-            raise ConnectionResetError("no answer")
-        head += data
-    return head.decode("latin-1")
-
-
-def _header(head, name):
-    for line in head.split("\r\n"):
-        if line.lower().startswith(f"{name}:"):
-            return line.partition(":")[2].strip()
-    return None
+    try:
+        sock.sendall(b"HEAD / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        while b"\r\n\r\n" not in head:
+            if not (data := sock.recv(65536)):
+                return None
+            head += data
+    except OSError:
+        return None
+    return re.search(r"^x-node: (\S+)", head.decode("latin-1"), re.IGNORECASE | re.MULTILINE)[1]
 
 
 def _copy(source, sink):
