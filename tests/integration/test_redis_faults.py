@@ -43,6 +43,20 @@ def redis(tmp_path):
     server.stop()
 
 
+@pytest.fixture
+def make_proxy():
+    """Make ways to a server that can be held up, and lose what they carry."""
+    proxies = []
+
+    def make(server):
+        proxies.append(Proxy(server.port))
+        return proxies[-1]
+
+    yield make
+    for proxy in proxies:
+        proxy.stop()
+
+
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory):
     """Two servers whose leases outlast the fault, and their Redis."""
@@ -142,6 +156,22 @@ def test_an_end_after_a_fault_is_told_once(start_pair, redis):
     wait_until(lambda: all(len(told) == 2 for told in pair.told()), SECONDS)
     assert [[kind for kind, _, _ in told] for told in pair.told()] == [["Exit", "LinkDown"]] * 2
     assert {reason for told in pair.told() for _, _, reason in told} == {"killed"}
+
+
+def test_an_end_of_which_the_news_was_lost_is_told_once(start_pair, redis, make_proxy):
+    """§7.3: the two tell each other all there is."""
+    proxy = make_proxy(redis)
+    pair = start_pair(f"redis://{redis.address}", f"redis://127.0.0.1:{proxy.port}")
+    proxy.hold()
+    pair.one.get("/end/subject-one")
+    gevent.sleep(SHORT)  # it is in the proxy
+    proxy.lose()
+    wait_until(lambda: len(pair.two.state()["told"]) == 2, SECONDS)
+    pair.talk()
+    assert {kind for kind, _, _ in pair.two.state()["told"]} == {"Exit", "LinkDown"}
+    assert pair.two.state()["names"]["subject-one"] is None
+    assert len(pair.two.state()["group"]) == 1
+    assert pair.two.state()["counts"]["cluster_lost"]
 
 
 def test_an_outage_beyond_the_lease_loses_each_once_and_heals(start_pair, redis):
