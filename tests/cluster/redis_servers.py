@@ -120,6 +120,14 @@ class Proxy:
     def go_on(self):
         self._open.set()
 
+    def lose(self):
+        """End all connections, with what is on its way; those that come go through."""
+        gevent.killall(self._greenlets[1:])
+        for sock in self._sockets[1:]:
+            sock.close()
+        del self._greenlets[1:], self._sockets[1:]
+        self._open.set()
+
     def _accept(self):
         while True:
             near, _ = self._listener.accept()
