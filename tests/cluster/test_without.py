@@ -12,8 +12,10 @@ process.registry.lookup("nobody")
 parts = ("greenrelay.cluster.", "msgpack", "redis")
 print([name for name in sys.modules if name.startswith(parts)])
 """
+DOOR = "greenrelay.cluster.joining"
+"""Reads what the configuration says, and imports the rest if that is a cluster."""
 
 
 def test_a_node_without_a_cluster_imports_nothing_of_it():  # §7.1
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("[]\n", "")
+    assert (done.stdout, done.stderr) == (f"['{DOOR}']\n", "")
