@@ -101,7 +101,7 @@ class Cluster:
         )
         self._incoming = Incoming(node, self._pressure, self._reports)
         self._wire()
-        self._is_resync_due = False
+        self._is_resync_due = self._is_leaving = False
         self._has_warned = False
         # What a relay asks of a process elsewhere, and what a node does, are the parts' own.
         self.prepare, self.broadcast = self._outgoing.prepare, self._outgoing.broadcast
@@ -166,8 +166,11 @@ class Cluster:
     def stop(self) -> None:
         """Leave: what is on its way goes out, then others are lost to us, and we to them.
 
-        Switches: yes.
+        Switches: yes; idempotent.
         """
+        if self._is_leaving or self._table.elsewhere is not self:
+            return
+        self._is_leaving = True
         for peer in self.peers:
             self._flush(peer)
         self._backend.stop()
