@@ -235,7 +235,7 @@ class Cluster:
         log_soon(log, logging.INFO, "node %s is lost", member.node)
 
     def _work_off(self, peer: Peer) -> Iterator[None]:
-        self._incoming.finish(peer)
+        yield from self._incoming.finish(peer)
         yield from self._names.lose(peer)
         yield from self._members.lose(peer)
         yield from self._ties.lose(peer)

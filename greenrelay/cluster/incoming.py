@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import gevent
@@ -78,11 +78,12 @@ class Incoming:
         self._queues[peer] = deque(data)
         self._work(peer)
 
-    def finish(self, peer: Peer) -> None:
-        """Deal with what is left of a member's, at once."""
+    def finish(self, peer: Peer) -> Iterator[None]:
+        """Deal with what is left of a member that is lost, a step at a time."""
         queue = self._queues.pop(peer, None)
         while queue:
             self._do(peer, queue.popleft())
+            yield
 
     def _work(self, peer: Peer) -> None:
         queue = self._queues.get(peer)
