@@ -6,6 +6,7 @@ import gevent
 import pytest
 
 from greenrelay import process
+from greenrelay.cluster import inquiries
 from greenrelay.cluster.cluster import Cluster
 from greenrelay.cluster.memory import MemoryBackend
 from greenrelay.cluster.operations import Name, Send, encode
@@ -323,6 +324,36 @@ def test_what_the_backend_may_have_lost_heals(cluster, lossy, monkeypatch):  # �
     pid = lossy(cluster.there, lambda: cluster.there.spawn("idle", name="room"))
     cluster.here.cluster.on_maybe_lost("a test", 1)
     wait_until(lambda: process.registry.lookup("room") == pid)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Have questions repeated soon."""
+    monkeypatch.setattr("greenrelay.cluster.inquiries.REPEAT_SECONDS", 0.02)
+
+
+def test_a_lost_question_is_asked_again(cluster, at_once):  # §7.3
+    pid = cluster.there.spawn("idle")
+    cluster.settle()
+    cluster.here.backend.drop(1)
+    assert cluster.here.run("info", pid)["pid"] == pid
+
+
+def test_a_lost_answer_is_given_again(cluster, at_once):  # §7.3
+    """And what was asked for is done once: a second time it would have been no member."""
+    pid = cluster.there.spawn("idle")
+    cluster.there.run("join", "all", pid)
+    cluster.settle()
+    cluster.there.backend.drop(1)
+    assert cluster.here.run("leave", "all", pid)
+
+
+def test_answers_of_long_ago_are_not_kept(cluster):
+    pid = cluster.there.spawn("idle")
+    for _ in range(inquiries.MAX_KEPT_ANSWERS + 10):
+        process.info(pid)
+    (kept,) = cluster.there.cluster._inquiries._answered.values()
+    assert len(kept) == inquiries.MAX_KEPT_ANSWERS
 
 
 # -- joining and leaving ------------------------------------------------------------------
