@@ -133,6 +133,11 @@ def test_terminate_ends_it_with_killed(places, watcher):  # §2.5
     assert watcher.news() == [("pid.exit", pid, "killed")]
 
 
+@pytest.mark.parametrize("text", ["nobody", "", "proc@there", "@/"])
+def test_what_is_no_pid_is_not_alive(places, text):  # §2.1
+    assert process.is_alive(text) is False
+
+
 def test_is_alive_tells_of_one_there(places):
     pid = places.there.spawn("idle")
     assert process.is_alive(pid)

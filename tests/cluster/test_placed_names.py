@@ -229,3 +229,9 @@ def test_a_watcher_of_a_group_is_told_of_members_elsewhere(places, watcher):  # 
     process.terminate(there)
     wait_until(lambda: len(got) > 2)
     assert got[1:] == [("group.join", there, {"a": 1}), ("group.leave", there, {"a": 1})]
+
+
+def test_a_group_may_be_called_after_a_process(places):  # §2.13
+    there, watched = places.there.spawn("idle"), places.here.spawn("idle")
+    places.there.run("join", watched, there)
+    wait_until(lambda: process.group(watched).members() == [there])

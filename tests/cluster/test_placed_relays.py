@@ -83,6 +83,23 @@ def test_a_connection_closes_with_its_target(places):  # §3
     wait_until(lambda: [frame.code for frame in session.transport.frames] == [1011])
 
 
+def test_a_target_that_ends_as_its_node_stops_is_gone_for_a_restart(cluster):  # §7.2, §9
+    pid = cluster.there.spawn("idle")
+    session = connect(cluster, pid)
+    cluster.there.node.note_draining(True)
+    process.cancel(pid)
+    wait_until(lambda: [frame.code for frame in session.transport.frames] == [1012])
+
+
+def test_a_node_that_comes_up_late_knows_who_stops(cluster):  # §7.2, §9
+    cluster.there.node.note_draining(True)
+    late = cluster.add("late")
+    pid = cluster.there.spawn("idle")
+    session = open_on(late, pid)
+    process.cancel(pid)
+    wait_until(lambda: [frame.code for frame in session.transport.frames] == [1012])
+
+
 def test_a_stream_gets_events_from_there(places):  # §5
     stream = fake_event_stream(places.here.node, places.there.spawn("idle"))
     places.there.run("send", stream.pid, "sse.message", {"data": "hello"})
