@@ -80,13 +80,17 @@ class Syncing:
             self._pressure.note_drained(peer, pid)
 
     def on_name(self, peer: Peer, news: operations.Name) -> None:
-        """Take a name."""
+        """Take a name; of a member that is lost it is void, and may be another's by now."""
+        if not peer.is_up:
+            return
         if peer.told is not None:
             peer.told.add(news)
         self._names.on_name(peer, news)
 
     def on_join(self, peer: Peer, news: operations.Join) -> None:
-        """Take a member of a group."""
+        """Take a member of a group; there is none of a member that is lost."""
+        if not peer.is_up:
+            return
         if peer.told is not None:
             peer.told.add((news.group, news.pid))
         self._members.on_join(peer, news)

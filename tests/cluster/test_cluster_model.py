@@ -195,6 +195,8 @@ class Programs(RuleBasedStateMachine):
             holders = {node.registry.lookup(name) for node in nodes}
             assert len(holders) == 1
             assert holders <= alive | {None}
+            taken, _ = self.places.here.backend._exchange._names.get(name, (None, None))
+            assert holders == {taken}  # else the next node that comes could take it
         for group in GROUPS:
             one, *others = ({*node.groups.details(group)} for node in nodes)
             assert all(one == other for other in others)

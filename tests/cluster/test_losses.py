@@ -6,8 +6,11 @@ import gevent
 import pytest
 
 from greenrelay import process
+from greenrelay.cluster import inquiries
 from greenrelay.cluster.cluster import Cluster
 from greenrelay.cluster.memory import MemoryBackend
+from greenrelay.cluster.operations import Name, Send, encode
+from greenrelay.cluster.values import pack
 from greenrelay.errors import ClusterError, ProcessDown
 from greenrelay.pid import PID
 from greenrelay.process import on_node
@@ -137,6 +140,48 @@ def test_ten_thousand_monitors_let_others_run(cluster):  # §7.2
     assert longest[0] < 0.05
 
 
+def test_what_a_lost_node_has_sent_lets_others_run(cluster, longest_turn):  # §7.2
+    pid = cluster.here.spawn("full_until_told", "never")
+    peer = cluster.here.cluster.peers.named("there")
+    told = [encode(Send(pid, "topic", pack(number), None, 1)) for number in range(20_000)]
+    cluster.here.cluster._incoming.take(peer, told)
+    cluster.there.backend.die()
+    gevent.sleep(0)
+    longest_turn[0] = 0.0
+    wait_until(lambda: process.info(pid)["mailbox"] == 20_000)
+    cluster.close(cluster.there)
+    assert longest_turn[0] < 0.05
+
+
+@pytest.fixture
+def longest_turn():
+    """Measure how long the loop's longest turn takes, of this thread's time."""
+    longest, stop = [0.0], []
+
+    def tick():
+        last = time.thread_time()
+        while not stop:
+            gevent.sleep(0)
+            now = time.thread_time()
+            longest[0], last = max(longest[0], now - last), now
+
+    ticking = gevent.spawn(tick)
+    yield longest
+    stop.append(True)
+    ticking.join()
+
+
+def test_an_old_name_of_a_lost_node_does_not_hide_a_new_one(cluster):  # §7.2
+    """What is left of its input is dealt with when another may have come."""
+    incoming, former = cluster.here.cluster._incoming, cluster.here.cluster.peers.named("there")
+    older = cluster.there.spawn("idle")
+    cluster.kill(cluster.there)
+    pid = cluster.add("there").spawn("idle", name="room")
+    cluster.settle()
+    incoming.take(former, [encode(Name("room", older))])
+    assert process.registry.lookup("room") == pid
+
+
 # -- a node that was taken for lost ----------------------------------------------------------
 
 
@@ -178,6 +223,18 @@ def test_a_woken_node_has_its_names_again(cluster):  # §7.2
     wait_until(lambda: process.registry.lookup("room") is None)
     cluster.there.backend.wake()
     wait_until(lambda: process.registry.lookup("room") == pid)
+
+
+def test_a_woken_node_has_its_names_for_the_backend_too(cluster):  # §7.6
+    """Else the next node that comes could take them."""
+    pid = cluster.there.spawn("idle", name="room")
+    cluster.settle()
+    cluster.there.backend.be_lost()
+    wait_until(lambda: process.registry.lookup("room") is None)
+    cluster.there.backend.wake()
+    wait_until(lambda: process.registry.lookup("room") == pid)
+    cluster.settle()
+    assert cluster.here.backend.claim("room", "proc@here/AAAAAAAAAAAAAAAA") == pid
 
 
 def test_a_name_taken_meanwhile_stays_taken(cluster, caplog):  # §7.2
@@ -267,6 +324,36 @@ def test_what_the_backend_may_have_lost_heals(cluster, lossy, monkeypatch):  # �
     pid = lossy(cluster.there, lambda: cluster.there.spawn("idle", name="room"))
     cluster.here.cluster.on_maybe_lost("a test", 1)
     wait_until(lambda: process.registry.lookup("room") == pid)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Have questions repeated soon."""
+    monkeypatch.setattr("greenrelay.cluster.inquiries.REPEAT_SECONDS", 0.02)
+
+
+def test_a_lost_question_is_asked_again(cluster, at_once):  # §7.3
+    pid = cluster.there.spawn("idle")
+    cluster.settle()
+    cluster.here.backend.drop(1)
+    assert cluster.here.run("info", pid)["pid"] == pid
+
+
+def test_a_lost_answer_is_given_again(cluster, at_once):  # §7.3
+    """And what was asked for is done once: a second time it would have been no member."""
+    pid = cluster.there.spawn("idle")
+    cluster.there.run("join", "all", pid)
+    cluster.settle()
+    cluster.there.backend.drop(1)
+    assert cluster.here.run("leave", "all", pid)
+
+
+def test_answers_of_long_ago_are_not_kept(cluster):
+    pid = cluster.there.spawn("idle")
+    for _ in range(inquiries.MAX_KEPT_ANSWERS + 10):
+        process.info(pid)
+    (kept,) = cluster.there.cluster._inquiries._answered.values()
+    assert len(kept) == inquiries.MAX_KEPT_ANSWERS
 
 
 # -- joining and leaving ------------------------------------------------------------------
