@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import cli, contenders, guard
+from benchmarks import cli, contenders, guard, nodes, redis
+from benchmarks.children import Child
 from benchmarks.crowds import percentile
 from benchmarks.environment import Workbench
 from benchmarks.machine import Cores
 from benchmarks.report import make_markdown, make_report, make_table
 from benchmarks.runner import Results, measure_suites, plan_round
-from benchmarks.suite import Benchmark, Contender, MeasurementFailed, Sample, Settings, Suite
+from benchmarks.suite import (
+    Aim,
+    Benchmark,
+    Contender,
+    MeasurementFailed,
+    Sample,
+    Settings,
+    Suite,
+)
 from benchmarks.wire import load_options, server_command
 
 HUB = Contender("hub", "hub", Path("hub.py"), (), (), is_bare=True)
@@ -211,7 +222,11 @@ def test_the_accepted_file_of_the_project_can_be_read() -> None:
 
 def test_every_name_of_a_row_is_one() -> None:
     rows = {each.name for suite in cli.SUITES for each in suite.benchmarks}
-    asked = {name for each in contenders.CONTENDERS for name in (*(each.tests or ()), *each.marks)}
+    asked = {
+        name
+        for each in (*contenders.CONTENDERS, *nodes.SUITE.contenders)
+        for name in (*(each.tests or ()), *each.marks)
+    }
     aims = {aim.benchmark for suite in cli.SUITES for aim in suite.aims}
     assert asked | aims | set(cli.QUICK_TESTS) <= rows
 
@@ -246,3 +261,29 @@ def test_the_others_are_started_with_what_they_are_asked_for(bench: Workbench) -
     asked = {"json": 1, "teardown": 1, "deflate": 1}
     assert server_command(bench, OURS, asked) == [OURS.program, "--teardown", "--deflate"]
     assert load_options(bench, OURS, asked)["json"] == 1
+
+
+def test_an_aim_may_be_about_another_than_the_subject(results: Results) -> None:
+    suite = replace(SUITE, aims=(Aim("echo", 150, of="hub"),))
+    results.suite = suite
+    lines = make_report(results).splitlines()
+    (aim,) = [line.split() for line in lines if line.startswith("aim")]
+    assert aim == ["aim", "echo,", "hub", "≥", "150", "msg/s", "200.00", "met"]
+
+
+def test_a_missing_redis_is_one_clear_line(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "PATH", "/nowhere")
+    with (
+        pytest.raises(MeasurementFailed, match="apt-get install redis-server"),
+        redis.serving_redis(bench, 0),
+    ):
+        pass  # it is not reached
+
+
+def test_what_is_added_to_the_environment_is_the_child_s(tmp_path: Path) -> None:
+    command = ["sh", "-c", "echo $BENCH_WORD"]
+    cores = os.sched_getaffinity(0)
+    with Child(command, cores, tmp_path / "log", {"BENCH_WORD": "tea"}) as child:
+        assert child.read_line(10) == "tea"

@@ -25,6 +25,7 @@ from greenrelay.cluster.redis_backoff import Backoff
 from greenrelay.cluster.redis_control import Control
 from greenrelay.cluster.redis_joining import join
 from greenrelay.cluster.redis_keys import read_bundle, read_member
+from greenrelay.cluster.redis_listener import A_TURN
 from greenrelay.cluster.redis_roster import Roster
 from greenrelay.cluster.redis_stay import Site, Stay
 from greenrelay.errors import ClusterError
@@ -146,7 +147,7 @@ class Membership:
             return
         for count, item in enumerate(items, 1):
             if count % YIELD_ITEMS == 0:
-                gevent.sleep(0)
+                gevent.sleep(A_TURN)
             # Each time: what the receiver is told may end our stay, or the member's.
             if self._is_member and self._roster.hear(member):
                 self._receiver.on_bytes(member, item)

@@ -120,6 +120,8 @@ class Node:
     def note_draining(self, is_draining: bool) -> None:
         """Refuse new relays from now on, as the server stops, or take them again."""
         self.is_draining = is_draining
+        if self.table.elsewhere is not None:
+            self.table.elsewhere.tell_draining(is_draining)
 
     def count(self, event: str, times: int = 1) -> None:
         """Add to `counts`."""
@@ -143,11 +145,16 @@ class Node:
         try:
             identity = self._spare_ids.pop()
         except IndexError:
-            many = self._random(SPARE_IDS * ID_BYTES)
-            spare = [many[at : at + ID_BYTES] for at in range(0, len(many), ID_BYTES)]
-            identity = spare.pop()
-            self._spare_ids = spare
+            identity = self._make_id()
         return PID.make(host, self.name, identity)
+
+    def _make_id(self) -> bytes:
+        """Return an id for a PID, and put aside some more where they are asked of the system."""
+        if self._random is not os.urandom:
+            return self._random(ID_BYTES)  # a device may give less than is asked for
+        many = self._random(SPARE_IDS * ID_BYTES)
+        spare = self._spare_ids = [many[at : at + ID_BYTES] for at in range(0, len(many), ID_BYTES)]
+        return spare.pop()
 
     def make_mailbox(self, owner: Owner, turn: Turn | None) -> Mailbox:
         """Return a mailbox for a greenlet, with this node's marks."""

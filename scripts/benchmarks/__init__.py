@@ -8,6 +8,12 @@
     wire          how a server is measured
     crowds        the same for waiting, growing crowds, and all coming back
     processes     the suite inside one interpreter: processes and theirs
+    nodes         the suite between nodes: two interpreters that talk, rooms of several workers
+    talking       how two programs that talk are measured
+    rooms         how servers with several workers are
+    redis         a redis-server for those who need one
+    simulation    many nodes in one interpreter: what scripts/simulate prints
+    costs         what one name, message or member of a group takes
     runner        alternating rounds
     report        the table, the aims, the warnings
     guard         ratios that were accepted, and what has fallen since: accepted.json

@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -21,12 +21,12 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 libc = ctypes.CDLL(None)  # loaded here: between fork and exec it would be too late
 
 
-def settle_child(core: int) -> Callable[[], None]:
+def settle_child(cores: Collection[int]) -> Callable[[], None]:
     """Return what a child does before it becomes its program: pin itself, die with the bench."""
     bench = os.getpid()
 
     def settle() -> None:
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, cores)
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != bench:
             os._exit(1)
@@ -35,12 +35,23 @@ def settle_child(core: int) -> Callable[[], None]:
 
 
 class Child:
-    """A program on one core, with its standard output on a pipe and its errors in a file.
+    """A program with its standard output on a pipe and its errors in a file.
 
     A context manager: at its end the program has ended, asked first and killed if it must be.
+
+    Args:
+        core: where it runs; or several, and it runs where there is room.
+        environment: is added to the bench's own.
     """
 
-    def __init__(self, command: Sequence[str | Path], core: int, errors: Path) -> None:
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        core: int | Collection[int],
+        errors: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        cores = {core} if isinstance(core, int) else core
         self.errors = errors
         self._unread = b""
         with errors.open("wb") as stderr:
@@ -50,7 +61,8 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 bufsize=0,
-                preexec_fn=settle_child(core),
+                preexec_fn=settle_child(cores),
+                env={**os.environ, **(environment or {})},
                 start_new_session=True,  # Ctrl-C is for the bench, which then ends this
             )
         assert self._process.stdin is not None  # all of it pipes

@@ -14,14 +14,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import apps, best, guard, processes
+from benchmarks import apps, best, guard, nodes, processes
 from benchmarks.environment import ROOT, EnvironmentBroken, Workbench, read_commit
 from benchmarks.machine import Cores, describe_machine, pick_cores, raise_descriptor_limit
 from benchmarks.report import make_markdown, make_record, make_report
 from benchmarks.runner import Results, measure_suites, prepare_suite
 from benchmarks.suite import Benchmark, Settings, Suite
 
-SUITES: tuple[Suite, ...] = (apps.SUITE, best.SUITE, processes.SUITE)
+SUITES: tuple[Suite, ...] = (apps.SUITE, best.SUITE, processes.SUITE, nodes.SUITE)
 QUICK_TESTS = ("app", "appraw", "connect", "fanout", "streamfan", "echo32", "echo64k", "memory")
 # Two minutes at most, the last measurement's seconds included. The server's CPU is what it costs,
 # whoever else is there.

@@ -58,10 +58,10 @@ def read_listen_limit() -> int:
     return int(Path("/proc/sys/net/core/somaxconn").read_text())
 
 
-def find_worker(pid: int) -> int:
-    """Return the PID of a program's first child; its own if there is none yet."""
+def find_workers(pid: int) -> list[int]:
+    """Return the PIDs of a program's children; its own if there is none yet."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return int(children[0]) if children else pid
+    return [int(child) for child in children] or [pid]
 
 
 def read_resident_kb(pid: int) -> float:

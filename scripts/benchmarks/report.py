@@ -154,13 +154,15 @@ def make_aims(results: Results) -> Iterator[str]:
         goal = f"{sign} {aim.bound:g} × {aim.against}" if aim.against else f"{sign} {aim.bound:g}"
         unit = "" if aim.against else f" {benchmark.unit}"
         verdict = "met" if is_met else "MISSED"
-        yield f"aim  {benchmark.title:17} {goal + unit:24} {reached:8.2f}  {verdict}"
+        title = f"{benchmark.title}, {aim.of}" if aim.of else benchmark.title
+        yield f"aim  {title:17} {goal + unit:24} {reached:8.2f}  {verdict}"
 
 
 def reach(results: Results, aim: Aim) -> float | None:
+    about = aim.of or results.suite.subject
     if aim.against is None:
-        return middle(results, results.suite.subject, aim.benchmark)
-    return ratio(results, results.suite.subject, aim.benchmark, aim.against)
+        return middle(results, about, aim.benchmark)
+    return ratio(results, about, aim.benchmark, aim.against)
 
 
 def make_warnings(results: Results) -> Iterator[str]:

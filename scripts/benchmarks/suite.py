@@ -104,6 +104,8 @@ class Aim:
     bound: float
     against: str | None = None
     """A contender's name; None: `bound` is in the benchmark's unit."""
+    of: str | None = None
+    """The contender that it is about; None: the suite's subject."""
 
 
 @dataclass(frozen=True)

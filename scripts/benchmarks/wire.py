@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.children import Child
 from benchmarks.environment import Workbench
-from benchmarks.machine import find_worker, hard_descriptor_limit, read_resident_kb
+from benchmarks.machine import find_workers, hard_descriptor_limit, read_resident_kb
 from benchmarks.suite import Contender, MeasurementFailed, Sample
 
 SERVERS = Path(__file__).resolve().parent / "servers"
@@ -86,9 +86,8 @@ def start_load(
 ) -> Child:
     """Start the load client against a server."""
     options = load_options(bench, contender, asked)
-    options.update(port=port, server_pid=server.pid)
-    if asked.get("gunicorn"):
-        options.update(server_pid=find_worker(server.pid))
+    pids = find_workers(server.pid) if asked.get("gunicorn") else [server.pid]
+    options.update(port=port, server_pids=",".join(map(str, pids)))
     arguments = [f"{name}={value}" for name, value in options.items()]
     return Child([bench.load_client, *arguments], bench.cores.client, bench.logs / "load.log")
 

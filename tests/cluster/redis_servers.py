@@ -123,7 +123,11 @@ class Proxy:
     def _accept(self):
         while True:
             near, _ = self._listener.accept()
-            far = gevent.socket.create_connection(self._to)
+            try:
+                far = gevent.socket.create_connection(self._to)
+            except OSError:
+                near.close()  # as the server is away
+                continue
             is_first = len(self._sockets) == 1
             self._sockets += [near, far]
             self._greenlets += [

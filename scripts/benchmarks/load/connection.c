@@ -33,6 +33,10 @@ void watch(struct connection *connection, int operation, uint32_t events) {
         fail("epoll_ctl: %s", strerror(errno));
 }
 
+static int port_of(const struct connection *connection) {
+    return load.other_port && connection->number % 2 ? load.other_port : load.port;
+}
+
 /* One source address has ports for some 28,000 connections, fewer while old ones wait. */
 static void choose_source(const struct connection *connection) {
     struct sockaddr_in source = {.sin_family = AF_INET};
@@ -47,7 +51,7 @@ static void choose_source(const struct connection *connection) {
 }
 
 void start_connection(struct connection *connection) {
-    struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(load.port)};
+    struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(port_of(connection))};
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int one = 1;
     connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -67,7 +71,7 @@ void end_connection(struct connection *connection) {
     if (connection->tls)
         forget_secret(connection);
     close(connection->fd); /* also takes it out of the epoll */
-    if (connection->state >= OPEN)
+    if (connection->state >= OPEN && !connection->is_greeting)
         load.open--;
     connection->state = CLOSED;
 }
@@ -81,11 +85,19 @@ void lose_connection(struct connection *connection, const char *why) {
         load.plan->on_end(connection);
 }
 
-static void become_open(struct connection *connection) {
-    connection->state = OPEN;
+/* It can be used now. */
+void count_open(struct connection *connection) {
+    connection->is_greeting = 0;
     load.open++;
     if (load.plan->on_open)
         load.plan->on_open(connection);
+}
+
+static void become_open(struct connection *connection) {
+    connection->state = OPEN;
+    connection->is_greeting = load.socketio;
+    if (!load.socketio)
+        count_open(connection);
 }
 
 static ssize_t send_parts(struct connection *connection) {
@@ -136,10 +148,11 @@ static void send_request(struct connection *connection) {
     connection->state = UPGRADING;
     connection->filler_bytes = connection->sent = 0;
     if (connection->kind == STREAM)
-        connection->out_bytes = snprintf(request, space, STREAM_REQUEST, load.path, load.port);
+        connection->out_bytes = snprintf(request, space, STREAM_REQUEST, load.path,
+                                         port_of(connection));
     else
-        connection->out_bytes = snprintf(request, space, UPGRADE_REQUEST, load.path, load.port, KEY,
-                                         load.deflate ? OFFER : "");
+        connection->out_bytes = snprintf(request, space, UPGRADE_REQUEST, load.path,
+                                         port_of(connection), KEY, load.deflate ? OFFER : "");
     flush(connection);
 }
 

@@ -25,12 +25,14 @@ static void write_words(unsigned char *text, int size) {
 
 void make_filler(void) {
     load.text = malloc(load.size);
-    load.filler = malloc(load.size);
+    load.filler = malloc(load.size + 2);
     memset(load.text, 'x', load.size);
     if (load.deflate)
         write_words(load.text, load.size);
     for (int i = 0; i < load.size; i++)
         load.filler[i] = load.text[i] ^ MASK[(TAG_BYTES + i) % 4];
+    for (int i = load.size - TAG_BYTES, j = 0; load.socketio && EVENT_END[j]; i++, j++)
+        load.filler[i] = EVENT_END[j] ^ MASK[(TAG_BYTES + i) % 4];
 }
 
 static void write_tag(unsigned char *tag, uint32_t message, uint32_t sender) {
@@ -74,8 +76,7 @@ static void send_out(struct connection *connection, unsigned char *end, size_t f
 }
 
 /* Send a frame whose payload has room in out. */
-static void send_small(struct connection *connection, int first_byte, const unsigned char *payload,
-                       size_t size) {
+void send_small(struct connection *connection, int first_byte, const unsigned char *payload, size_t size) {
     unsigned char *out = start_frame(connection, first_byte, size);
     for (size_t i = 0; i < size; i++)
         *out++ = payload[i] ^ MASK[i % 4];
@@ -103,6 +104,17 @@ static void send_post(struct connection *connection, const unsigned char *tag) {
     send_out(connection, connection->out + head + load.size - TAG_BYTES, 0);
 }
 
+/* An event of Socket.IO around the text; the head is four bytes thrice, so the filler's mask fits. */
+static void send_event(struct connection *connection, const unsigned char *tag) {
+    size_t head = strlen(EVENT_HEAD), end = strlen(EVENT_END);
+    unsigned char *out = start_frame(connection, TEXT, head + load.size + end);
+    for (size_t i = 0; i < head; i++)
+        *out++ = EVENT_HEAD[i] ^ MASK[i % 4];
+    for (int i = 0; i < TAG_BYTES; i++)
+        *out++ = tag[i] ^ MASK[i % 4];
+    send_out(connection, out, load.size - TAG_BYTES + end);
+}
+
 void send_message(struct connection *connection) {
     unsigned char tag[TAG_BYTES];
     write_tag(tag, ++connection->messages, connection->number);
@@ -110,6 +122,8 @@ void send_message(struct connection *connection) {
         send_post(connection, tag);
     } else if (load.deflate) {
         send_compressed(connection, tag);
+    } else if (load.socketio) {
+        send_event(connection, tag);
     } else {
         unsigned char *out = start_frame(connection, load.binary ? BINARY : TEXT, load.size);
         for (int i = 0; i < TAG_BYTES; i++)
@@ -159,7 +173,7 @@ static uint64_t kept_size(const struct connection *connection) {
 static int is_document(const unsigned char *data, size_t size, uint64_t total, const unsigned char *tag) {
     if (!load.answer_bytes && total > (uint64_t)load.size)
         load.answer_bytes = total;
-    if (total != load.answer_bytes || size == 0 || data[0] != '{')
+    if (total != load.answer_bytes || size == 0 || data[0] != (load.socketio ? '4' : '{'))
         return 0;
     if (size > MAX_JSON_BEFORE_TAG + TAG_BYTES)
         size = MAX_JSON_BEFORE_TAG + TAG_BYTES;
@@ -195,6 +209,8 @@ static void end_frame(struct connection *connection) {
     case BINARY:
     case CONTINUATION: /* of the servers here none sends fragments; is_answer would refuse them */
         connection->message_bytes = size;
+        if (load.socketio && take_packet(connection, in + head_size(connection), kept_size(connection)))
+            return;
         if (load.plan->on_message)
             load.plan->on_message(connection);
         return;

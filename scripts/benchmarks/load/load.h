@@ -9,6 +9,7 @@
  *   frames.c      what goes over it: frames out and in, events, the tag and where it has to be
  *   secure.c      the same over TLS, with OpenSSL
  *   deflate.c     permessage-deflate (RFC 7692), with zlib
+ *   socketio.c    Socket.IO over the WebSocket: its greeting, its pings, an event per message
  *   modes.c       what is done with connections: echo, fanout, idle, streams, connect
  *   crowds.c      and with many at their own pace: rotate, latency, storm, streamfan
  *   main.c        options, the measured window, the one line of JSON at the end
@@ -50,6 +51,7 @@ struct connection {
     uint32_t messages; /* sent so far */
     uint32_t answers;  /* had so far, where a mode counts them */
     void *tls;         /* OpenSSL's SSL, with tls=1 */
+    int is_greeting;   /* with socketio=1: upgraded, and not yet in the namespace */
 
     /* Going out: a frame head and the tag, then load.filler, which all share. */
     unsigned char out[MAX_FRAME_HEAD + MAX_COMPRESSED];
@@ -79,6 +81,8 @@ struct load {
     /* options */
     const char *mode, *path;
     int port, connections, size, binary;
+    int other_port; /* of a second server, which every second connection goes to; 0: there is none */
+    int socketio;   /* speak Socket.IO, protocol 5, over Engine.IO, protocol 4 */
     int json;    /* answers carry what was sent inside of a JSON document */
     int tls, deflate;
     int opening; /* handshakes under way: below every server's listen backlog */
@@ -86,7 +90,8 @@ struct load {
     double rate; /* latency: messages per second, of all connections together */
     double warmup, seconds, deadline; /* seconds; the deadline is for the whole run */
     long most;                        /* messages, deliveries or connections in the window */
-    int server_pid, server_core, client_core;
+    const char *server_pids; /* all that serve, with commas: their CPU is counted together */
+    int server_core, client_core;
     /* state */
     const struct mode *plan;
     struct connection *table;
@@ -107,11 +112,13 @@ void lose_connection(struct connection *connection, const char *why);
 void watch(struct connection *connection, int operation, uint32_t events);
 void flush(struct connection *connection);
 void handle_events(struct connection *connection, uint32_t events);
+void count_open(struct connection *connection);
 
 /* frames.c */
 void make_filler(void);
 void send_message(struct connection *connection);
 void send_close(struct connection *connection);
+void send_small(struct connection *connection, int first_byte, const unsigned char *payload, size_t size);
 int is_answer(const struct connection *connection, uint32_t message, uint32_t sender);
 void feed_frames(struct connection *connection, const unsigned char *data, size_t size);
 void feed_events(struct connection *connection, const unsigned char *data, size_t size);
@@ -121,6 +128,10 @@ int secure(struct connection *connection); /* 1 when the handshake is done */
 void forget_secret(struct connection *connection);
 ssize_t secure_send(struct connection *connection, const void *data, size_t size);
 ssize_t secure_recv(struct connection *connection, void *data, size_t size);
+
+/* socketio.c */
+extern const char EVENT_HEAD[], EVENT_END[];
+int take_packet(struct connection *connection, const unsigned char *data, size_t size);
 
 /* deflate.c: return the size of what they have made */
 size_t deflate_message(const void *data, size_t size, unsigned char *out, size_t space);

@@ -87,12 +87,20 @@ static double core_busy(int core) {
     return busy;
 }
 
-static struct reading take_reading(void) {
+/* The CPU seconds of all that serve. */
+static double server_seconds(void) {
+    double seconds = 0;
     clockid_t server;
+    for (const char *pid = load.server_pids; pid && *pid; pid += strcspn(pid, ","), pid += *pid == ',')
+        if (clock_getcpuclockid(atoi(pid), &server) == 0)
+            seconds += clock_seconds(server);
+    return seconds;
+}
+
+static struct reading take_reading(void) {
     struct reading reading = {.at = now(), .count = load.count};
     reading.client_cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
-    if (load.server_pid && clock_getcpuclockid(load.server_pid, &server) == 0)
-        reading.server_cpu = clock_seconds(server);
+    reading.server_cpu = server_seconds();
     reading.client_busy = core_busy(load.client_core);
     reading.server_busy = core_busy(load.server_core);
     return reading;
@@ -131,12 +139,13 @@ static void read_option(const char *option) {
         const char **text;
     } options[] = {
         {"mode", .text = &load.mode}, {"path", .text = &load.path},
-        {"port", .number = &load.port}, {"connections", .number = &load.connections},
+        {"port", .number = &load.port}, {"other_port", .number = &load.other_port},
+        {"socketio", .number = &load.socketio}, {"connections", .number = &load.connections},
         {"size", .number = &load.size}, {"binary", .number = &load.binary},
         {"json", .number = &load.json}, {"tls", .number = &load.tls},
         {"deflate", .number = &load.deflate}, {"opening", .number = &load.opening},
         {"flight", .number = &load.flight}, {"rate", .seconds = &load.rate},
-        {"server_pid", .number = &load.server_pid}, {"server_core", .number = &load.server_core},
+        {"server_pids", .text = &load.server_pids}, {"server_core", .number = &load.server_core},
         {"client_core", .number = &load.client_core}, {"most", .count = &load.most},
         {"warmup", .seconds = &load.warmup}, {"seconds", .seconds = &load.seconds},
         {"deadline", .seconds = &load.deadline}, {NULL},
