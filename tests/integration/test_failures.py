@@ -190,5 +190,5 @@ def test_a_node_that_is_cut_off_is_alone_and_comes_back(cut):
 def test_a_deploy_closes_all_who_had_to_do_with_that_node_at_once(any_site):
     any_site.first.signal(signal.SIGTERM)
     any_site.near.is_closed_with(1012)
-    any_site.far.is_closed_with(1000)
+    any_site.far.is_closed_with(1012)
     assert any_site.first.wait() == 0
