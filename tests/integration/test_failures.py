@@ -11,7 +11,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from greenrelay.testing import ConnectionClosed, wait_until
+from greenrelay.testing import ConnectionClosed, UpgradeRefused, wait_until
 from tests.cluster.redis_servers import Proxy, RedisServer, need_redis
 from tests.integration import clustered
 from tests.integration.commands import Served
@@ -174,6 +174,9 @@ def test_without_redis_for_long_every_node_is_alone(site, redis):
     redis.stop()
     site.far.is_closed_with(1012)
     site.near.hears(site.near, "alone")
+    with pytest.raises(UpgradeRefused) as refused:
+        site.second.connect_ws()
+    assert refused.value.status == 503
     redis.start()
     site.is_whole_again()
 
