@@ -14,6 +14,8 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
+from types import FrameType
 from typing import Any, Final, NamedTuple, NoReturn
 
 import gunicorn.app.base
@@ -128,12 +130,29 @@ class Workers(gunicorn.app.base.BaseApplication):
         hooks.when_ready(server)
         if self._has_nohup:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # gunicorn has taken it
+        elif _has_terminal():
+            signal.signal(signal.SIGHUP, partial(_on_hangup, server))
 
     def _post_worker_init(self, worker: Any) -> None:
         hooks.post_worker_init(worker)
         if worker.age == 1:
             sys.stderr.write(f"greenrelay: listening on {self._task.url}\n")
             sys.stderr.flush()
+
+
+def _has_terminal() -> bool:
+    """Tell whether this program has a terminal that can close, or had one that has not yet."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _on_hangup(server: Any, number: int, frame: FrameType | None) -> None:
+    """Replace the workers, as gunicorn does; when it is the terminal that has closed, stop."""
+    if server.pid == os.getpid():  # else it is a worker that has just been forked
+        server.signal(number if _has_terminal() else signal.SIGTERM, frame)
 
 
 def main(text: str) -> None:

@@ -1,12 +1,19 @@
 """What our server promises with one worker holds with several (§3.2, §9, §10.2, §10.4)."""
 
+import fcntl
+import os
+import pty
+import re
 import signal
+import sys
+import termios
 
 import pytest
+from gevent import subprocess  # its loop reaps children: the other's exit codes would be 0
 
-from greenrelay.testing import wait_until
+from greenrelay.testing import WebSocketClient, wait_until
 from tests.integration import clustered, raw
-from tests.integration.programs import SECONDS
+from tests.integration.programs import ROOT, SECONDS
 
 APP = """
 import os
@@ -256,3 +263,23 @@ def test_a_hangup_that_is_ignored_stays_ignored(serve):
         assert client.wait_closed().code == 1012
     assert served.wait() == 0
     assert "Handling signal: hup" not in served.text
+
+
+def test_a_terminal_that_closes_ends_all_in_good_order(tmp_path, serve):
+    """§9: though what they print has nowhere to go."""
+    terminal, its_end = pty.openpty()
+    served = subprocess.Popen(
+        [sys.executable, "-m", "greenrelay", "serve", "--workers=2", "--port=0", "site_app:app"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        **dict.fromkeys(("stdin", "stdout", "stderr"), its_end),
+        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+    )
+    os.close(its_end)
+    with os.fdopen(terminal, "rb") as lines:
+        found = (re.search(rb"listening on http(://\S+)", line) for line in lines)
+        url = next(filter(None, found))[1].decode()
+        client = WebSocketClient(f"ws{url}/ws")
+    assert client.wait_closed().code == 1012
+    client.close()
+    assert served.wait(SECONDS) == 0
