@@ -11,7 +11,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from greenrelay.testing import ConnectionClosed, wait_until
+from greenrelay.testing import ConnectionClosed, UpgradeRefused, wait_until
 from tests.cluster.redis_servers import Proxy, RedisServer, need_redis
 from tests.integration import clustered
 from tests.integration.commands import Served
@@ -174,6 +174,9 @@ def test_without_redis_for_long_every_node_is_alone(site, redis):
     redis.stop()
     site.far.is_closed_with(1012)
     site.near.hears(site.near, "alone")
+    with pytest.raises(UpgradeRefused) as refused:
+        site.second.connect_ws()
+    assert refused.value.status == 503
     redis.start()
     site.is_whole_again()
 
@@ -190,5 +193,5 @@ def test_a_node_that_is_cut_off_is_alone_and_comes_back(cut):
 def test_a_deploy_closes_all_who_had_to_do_with_that_node_at_once(any_site):
     any_site.first.signal(signal.SIGTERM)
     any_site.near.is_closed_with(1012)
-    any_site.far.is_closed_with(1000)
+    any_site.far.is_closed_with(1012)
     assert any_site.first.wait() == 0

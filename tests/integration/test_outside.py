@@ -9,6 +9,7 @@ import re
 import secrets
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import gevent
 import pytest
@@ -121,6 +122,7 @@ def news(tab, count):
     return found
 
 
+@pytest.mark.skipif(find_spec("celery") is None, reason="Celery is not installed")
 def test_a_celery_task_tells_all_tabs_of_a_user(folder, tabs):
     """§7.8"""
     (folder / "worker").mkdir()
