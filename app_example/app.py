@@ -1,7 +1,8 @@
 """Chat rooms: a Flask app whose view hands each WebSocket to a process, the room in chat.py.
 The list of rooms at the entrance is in lobby.py, what the page "Live" is made of in live.py.
 
-Run it with `greenrelay serve app_example.app:app`.
+Run it with `greenrelay serve app_example.app:app`. With `--workers 2` two interpreters serve it,
+and all of it is one: who comes to either meets those who came to the other.
 """
 
 from flask import Flask, redirect, render_template, request, url_for
@@ -49,7 +50,8 @@ def room_socket(room):
     """Connect a browser to the process of its room. The first visitor's request spawns it.
 
     If the name is taken, `spawn` gives the PID that holds it, so two who come first at the same
-    time meet in one room. This request ends here; the connection lives on without it.
+    time meet in one room, also on two workers. This request ends here; the connection lives on
+    without it.
     """
     room = rules.room_name(room)
     target = process.spawn(chat.room, room, name=f"room:{room}")
@@ -82,6 +84,7 @@ def guard(response):
     """Tell browsers to trust nothing but the files in static/, and to keep nicknames here."""
     response.headers["Content-Security-Policy"] = CONTENT_POLICY
     response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["X-Node"] = relay.node.name  # which worker it was
     return response
 
 

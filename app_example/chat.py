@@ -4,7 +4,9 @@ app.py makes the room the target of every WebSocket in it, so this is what arriv
 
     ws.join      a browser connected     payload: {"client_pid": PID, "metadata": {"nick": str}}
     ws.message   a browser sent a frame  payload: its text; .sender: the PID of its connection
-    ws.leave     a browser is gone       payload: {"client_pid": PID, ...}; its last message, always
+    ws.leave     a browser is gone       payload: {"client_pid": PID, ...}; .sender: its connection
+    group.leave  the same, by the group  .sender: its connection. It comes as well when a whole
+                 of those who are here   worker is lost, which can't say goodbye to anybody
 
 A connection is a process too: what the room sends to its PID reaches that browser as one frame of
 JSON, {"topic": "chat.said", "data": {...}}. static/chat.js has one function for each topic. Pages
@@ -12,11 +14,12 @@ write theirs in the same way: {"topic": "say", "data": "hello"}, or "typing" wit
 """
 
 from collections import deque
+from contextlib import suppress
 from datetime import datetime, timezone
 from uuid import uuid4
 
 from app_example import rules
-from greenrelay import process
+from greenrelay import ProcessDown, process
 
 HISTORY_LENGTH = 50
 EMPTY_ROOM_SECONDS = 600
@@ -28,6 +31,7 @@ NICKNAME_REFUSED = 4001
 def room(name, patience=EMPTY_ROOM_SECONDS):
     """Be the room `name`, until nobody has been in it for `patience` seconds."""
     chat = Room(name)
+    chat.here.watch()
     inbox = process.inbox()
     while True:
         # Somebody may enter at the very moment an empty room gives up waiting. Nothing needs to
@@ -41,10 +45,8 @@ def room(name, patience=EMPTY_ROOM_SECONDS):
                 chat.enter(message.payload["client_pid"], message.payload["metadata"]["nick"])
             case "ws.message":
                 chat.hear(message.sender, message.payload)
-            case "ws.leave":
-                chat.leave(message.payload["client_pid"])
-            case "lobby.opened":
-                chat.tell_lobby()
+            case "ws.leave" | "group.leave":
+                chat.leave(message.sender)
 
 
 class Room:
@@ -52,6 +54,8 @@ class Room:
 
     def __init__(self, name):
         self.name = name
+        self.here = process.group(f"in:{name}")
+        """The connections that are in the room, whichever worker of the server has them."""
         self.people = {}
         """Connection's PID → nickname. The same nickname twice is one person at two screens."""
         self.history = deque(maxlen=HISTORY_LENGTH)
@@ -63,9 +67,10 @@ class Room:
         except rules.Refused as refused:
             process.send(client, "ws.close", {"code": NICKNAME_REFUSED, "reason": str(refused)})
             return
+        with suppress(ProcessDown):  # gone again already: that it has left is in the inbox
+            self.here.join(client, {"nick": nick})
         is_new = nick not in self.people.values()
         self.people[client] = nick
-        process.group("rooms").join()  # where the lobby finds those that have people in them
         welcome = {"room": self.name, "nick": nick, "history": list(self.history)}
         process.send(client, "chat.welcome", welcome)
         if is_new:
@@ -98,8 +103,6 @@ class Room:
     def leave(self, client):
         """Forget a connection; the person has left when it was the last one."""
         nick = self.people.pop(client, None)
-        if not self.people:
-            process.group("rooms").leave()
         if nick is not None and nick not in self.people.values():
             self.tell("chat.left", line(nick))
             self.tell_people()
@@ -109,14 +112,14 @@ class Room:
         process.broadcast(self.people, topic, data)
 
     def tell_people(self):
-        """Tell everybody who is here, and the lobby how many."""
-        self.tell("chat.people", {"people": sorted(set(self.people.values()), key=str.casefold)})
-        self.tell_lobby()
-
-    def tell_lobby(self):
-        """Tell the lobby, if there is one: nobody may be looking."""
-        now = {"name": self.name, "people": len(set(self.people.values()))}
-        process.group("lobby").broadcast("room.people", now)
+        """Tell everybody who is here, and whoever watches the open rooms how many."""
+        people = sorted(set(self.people.values()), key=str.casefold)
+        self.tell("chat.people", {"people": people})
+        rooms = process.group("rooms")
+        if people:
+            rooms.join(meta={"name": self.name, "people": len(people)})
+        else:
+            rooms.leave()
 
 
 def line(nick, **more):

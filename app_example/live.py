@@ -2,24 +2,25 @@
 
     job       a process per job; its progress reaches whoever watches, and it goes on without them
     ticker    one process for everybody, for as long as somebody looks
-    doorbell  a process per person; any request can send to it by its name
+    notes     a group per person, of all their pages; any request can send to it by its name
     export    no process: a view that writes events while it works
 
 An event stream is a process too: what is sent to its PID reaches the page as an event named after
-the topic. To its target it says sse.join when a page has come, and sse.leave when it is gone.
+the topic. To its target it says sse.join when a page has come, and sse.leave when it is gone. Who
+has to know for sure that it is gone has it in a group, which it leaves also when the worker that
+had it is lost.
 """
 
 import random
 import time
 from collections import deque
-from uuid import uuid4
+from contextlib import suppress
 
 from flask import Blueprint, abort, render_template, request, url_for
 
 from app_example import rules
 from app_example.relay import relay
-from greenrelay import process, write_event
-from greenrelay.errors import NameNotRegistered
+from greenrelay import ProcessDown, process, write_event
 
 pages = Blueprint("live", __name__, url_prefix="/live")
 
@@ -52,19 +53,19 @@ def explain(refused):
 
 @pages.post("/jobs")
 def start_job():
-    """Start a job, and say where its progress can be watched."""
-    number = uuid4().hex
-    process.spawn(job, name=f"job:{number}")
-    return {"events": url_for("live.watch_job", number=number)}, 201
+    """Start a job, and say where its progress can be watched.
+
+    Its PID is in that address: nobody can guess one, and it is good on all workers at once.
+    """
+    return {"events": url_for("live.watch_job", pid=process.spawn(job))}, 201
 
 
-@pages.get("/jobs/<number>/events")
-def watch_job(number):
+@pages.get("/jobs/<path:pid>/events")
+def watch_job(pid):
     """Stream a job's progress. A page that lost its connection comes back here, and is told."""
-    target = process.registry.lookup(f"job:{number}")
-    if target is None:
+    if not process.is_alive(pid):
         abort(404)  # done, or the server has been restarted: an EventSource does not ask again
-    return relay.sse(target, message_topic="job.progress")
+    return relay.sse(pid, message_topic="job.progress")
 
 
 def job(steps=JOB_STEPS, pause=STEP_SECONDS):
@@ -98,7 +99,8 @@ def watch_ticker():
 
 def ticker(pause=TICK_SECONDS):
     """Have a value that wanders, until nobody looks any more."""
-    watching = set()
+    watching = process.group("ticker")
+    watching.watch()
     values = deque([50.0], TICKS_REMEMBERED)
     for _ in range(TICKS_REMEMBERED):  # the first page is to see a curve, too
         values.append(wander(values[-1]))
@@ -106,15 +108,13 @@ def ticker(pause=TICK_SECONDS):
     for message in process.inbox():
         match message.topic:
             case "sse.join":
-                watching.add(message.sender)
                 process.send(message.sender, "ticker.history", list(values))
-                process.broadcast(watching, "ticker.watching", len(watching))
-            case "sse.leave":
-                watching.discard(message.sender)
-                process.broadcast(watching, "ticker.watching", len(watching))
-            case "tick" if watching:
+                let_in(watching, message.sender)
+            case "group.join" | "group.leave":
+                watching.broadcast("ticker.watching", len(watching.members()))
+            case "tick" if watching.members():
                 values.append(wander(values[-1]))
-                process.broadcast(watching, "ticker.value", values[-1])
+                watching.broadcast("ticker.value", values[-1])
                 process.send_after(pause, process.pid(), "tick")
             case "tick":
                 return
@@ -133,35 +133,32 @@ def wander(value):
 def watch_notes():
     """Stream the notes for one person; each of their pages has a stream of its own."""
     name = rules.nickname(request.args.get("name", ""))
-    target = process.spawn(doorbell, name=f"doorbell:{name}")
-    return relay.sse(target, message_topic="note.sent", retry="1s")
+    target = process.spawn(door, name="door", scope="node")  # each worker has one of its own
+    return relay.sse(target, message_topic="note.sent", retry="1s", metadata={"name": name})
 
 
 @pages.post("/notes")
 def send_note():
-    """Send a note to whoever listens under a name."""
+    """Send a note to whoever listens under a name, on whichever workers their pages are."""
     to, text = rules.nickname(request.form["to"]), rules.message(request.form["text"])
     sender = rules.nickname(request.form["from"])
-    try:
-        process.send(f"doorbell:{to}", "note.sent", {"from": sender, "text": text})
-    except NameNotRegistered:
-        raise rules.Refused("to", f"Nobody is listening as {to}.") from None
+    note = {"from": sender, "text": text}
+    if not process.group(f"notes:{to}").broadcast("note.sent", note):
+        raise rules.Refused("to", f"Nobody is listening as {to}.")
     return "", 204
 
 
-def doorbell():
-    """Pass notes on to all pages of one person, until the last one is closed."""
-    open_pages = set()
+def door():
+    """Put each page into the group of its person. It leaves by itself when it is closed."""
     for message in process.inbox():
-        match message.topic:
-            case "sse.join":
-                open_pages.add(message.sender)
-            case "note.sent":
-                process.broadcast(open_pages, "note.sent", message.payload)
-            case "sse.leave":
-                open_pages.discard(message.sender)
-                if not open_pages:
-                    return
+        if message.topic == "sse.join":
+            let_in(process.group(f"notes:{message.payload['metadata']['name']}"), message.sender)
+
+
+def let_in(group, page):
+    """Put a page into a group."""
+    with suppress(ProcessDown):  # it is gone again already
+        group.join(page)
 
 
 # ---- an export: the work of the request itself, told step by step

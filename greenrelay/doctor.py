@@ -10,10 +10,12 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import gevent.subprocess
 
+from greenrelay.clustercheck import Finding, check_cluster
+from greenrelay.serving.joining import chosen_url
 from greenrelay.web.middleware import RelayMiddleware, find_middleware, find_node
 
 PATCH_CHECK_SECONDS = 60.0
@@ -32,15 +34,6 @@ _BLOCKING_DRIVERS = {
     "cx_Oracle": "oracledb in thin mode",
     "ibm_db": "a thread pool (gevent.get_hub().threadpool)",
 }
-
-
-class Finding(NamedTuple):
-    """One thing that would fail, or limit the app, in production."""
-
-    is_serious: bool
-    """Whether connections fail or the node stalls; else it is a matter of scale or care."""
-    what: str
-    do: str
 
 
 def examine(app: Any, module: str) -> list[Finding]:
@@ -127,8 +120,7 @@ def _check_proxies(app: Any) -> Iterator[Finding]:
 
 def _check_scale(app: Any) -> Iterator[Finding]:
     cores = os.cpu_count() or 1
-    middleware = find_middleware(app)
-    if cores > 1 and (middleware is None or not middleware.cluster):
+    if cores > 1 and chosen_url(find_middleware(app)) is None:
         yield Finding(
             False, f"this machine has {cores} cores, and one node uses one of them",
             "serve with several workers, which local: joins by itself (greenrelay serve --workers "
@@ -158,6 +150,7 @@ _CHECKS: tuple[Callable[[Any], Iterator[Finding]], ...] = (
     _check_descriptors,
     _check_proxies,
     _check_scale,
+    check_cluster,
     _check_import,
     _check_debug,
 )

@@ -1,6 +1,7 @@
 """gunicorn's hooks, under their public name: `gunicorn -k gevent -c python:greenrelay.gunicorn`.
 
-In a configuration file of your own, import the five names below.
+In a configuration file of your own, import the five names below. `RelayWorker` is a worker that
+runs our own server, in the place of gunicorn's: `-k greenrelay.gunicorn.RelayWorker`.
 """
 
 from greenrelay.serving.gunicorn import (
@@ -10,5 +11,13 @@ from greenrelay.serving.gunicorn import (
     when_ready,
     worker_exit,
 )
+from greenrelay.serving.relayworker import RelayWorker
 
-__all__ = ["post_fork", "post_request", "post_worker_init", "when_ready", "worker_exit"]
+__all__ = [
+    "RelayWorker",
+    "post_fork",
+    "post_request",
+    "post_worker_init",
+    "when_ready",
+    "worker_exit",
+]

@@ -101,7 +101,7 @@ class Cluster:
         )
         self._incoming = Incoming(node, self._pressure, self._reports)
         self._wire()
-        self._is_resync_due = False
+        self._is_resync_due = self._is_leaving = False
         self._has_warned = False
         # What a relay asks of a process elsewhere, and what a node does, are the parts' own.
         self.prepare, self.broadcast = self._outgoing.prepare, self._outgoing.broadcast
@@ -136,6 +136,7 @@ class Cluster:
         take(operations.Sync, syncing.on_sync)
         take(operations.Synced, syncing.on_synced)
         take(operations.Resync, syncing.on_resync)
+        take(operations.Draining, self._on_draining)
         take(operations.Ask, inquiries.on_ask)
         take(operations.Answer, inquiries.on_answer)
 
@@ -165,8 +166,11 @@ class Cluster:
     def stop(self) -> None:
         """Leave: what is on its way goes out, then others are lost to us, and we to them.
 
-        Switches: yes.
+        Switches: yes; idempotent.
         """
+        if self._is_leaving or self._table.elsewhere is not self:
+            return
+        self._is_leaving = True
         for peer in self.peers:
             self._flush(peer)
         self._backend.stop()
@@ -201,6 +205,8 @@ class Cluster:
         peer = self._make_peer(self.me, member, self._backend, self._soon)
         self.peers.add(peer)
         self._syncing.tell(peer)
+        if self.node.is_draining:
+            self.tell_draining(True)
         log_soon(log, logging.INFO, "node %s is up", member.node)
 
     def on_bytes(self, member: Member, data: bytes) -> None:
@@ -232,7 +238,7 @@ class Cluster:
         log_soon(log, logging.INFO, "node %s is lost", member.node)
 
     def _work_off(self, peer: Peer) -> Iterator[None]:
-        self._incoming.finish(peer)
+        yield from self._incoming.finish(peer)
         yield from self._names.lose(peer)
         yield from self._members.lose(peer)
         yield from self._ties.lose(peer)
@@ -303,11 +309,23 @@ class Cluster:
         self._pressure.note_ended(peer, news.pid)
         self._ties.on_ended(peer, news, unpack(news.value))
 
+    def _on_draining(self, peer: Peer, news: operations.Draining) -> None:
+        peer.is_draining = news.is_draining
+
     # -- what the node asks ------------------------------------------------------------------------
 
     def is_elsewhere(self, pid: PID) -> bool:
         """Tell whether a PID is another node's."""
         return pid.node != self.node.name
+
+    def is_leaving(self, pid: PID) -> bool:
+        """Tell whether a PID's node is another one, and about to stop, or no member any more."""
+        peer = self.peers.of(pid)
+        return self.is_elsewhere(pid) and (peer is None or peer.is_draining)
+
+    def tell_draining(self, is_draining: bool) -> None:
+        """Have the others know that we are about to stop, or are not any more."""
+        self.peers.tell(operations.Draining(is_draining))
 
     def absence(self, pid: PID) -> str:
         """Return why nobody is there."""

@@ -157,7 +157,7 @@ class Opener:
         if self._signer is not None:
             end -= _TAG_BYTES
             self._check_signature(self._signer, data, end)
-        if not data.startswith(self._prefix):
+        if not data.startswith(self._prefix) and not self._is_older(data):
             self._refuse(data)
         number, operations = _read_body(data[len(self._prefix) : end])
         if number <= self.number:
@@ -174,6 +174,11 @@ class Opener:
             raise EnvelopeError("malformed", "it has no place for a signature")
         if not hmac.compare_digest(signer.sign(data[:end]), data[end + len(_TAG_HEAD) :]):
             raise EnvelopeError("forged", "its signature is not that of this node's secret")
+
+    def _is_older(self, data: bytes) -> bool:
+        """Tell whether an envelope begins as it should, and an older greenrelay has written it."""
+        older = range(OLDEST_VERSION, VERSION)
+        return any(data.startswith(_at_version(self._prefix, number)) for number in older)
 
     def _refuse(self, data: bytes) -> NoReturn:
         """Say what is wrong with an envelope that does not begin as it should."""
@@ -194,6 +199,10 @@ class Opener:
 def _make_prefix(sender: Member, to: Member, is_signed: bool) -> bytes:
     names = b"".join(map(pack, (*sender, *to)))
     return bytes((_ARRAY + _ITEMS + is_signed, VERSION)) + names
+
+
+def _at_version(prefix: bytes, number: int) -> bytes:
+    return prefix[:1] + bytes((number,)) + prefix[2:]
 
 
 def _check_version(data: bytes) -> None:

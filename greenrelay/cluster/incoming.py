@@ -7,32 +7,32 @@ slice, however much has come.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import gevent
 
 from greenrelay.cluster import operations
-from greenrelay.cluster.operations import BadOperation, Operation, decode
+from greenrelay.cluster.operations import BadOperation, Operation, decode, subject
 from greenrelay.cluster.peer import Peer
 from greenrelay.cluster.pressure import Pressure
 from greenrelay.cluster.reports import Reports
 from greenrelay.cluster.slices import SLICE_SECONDS
 from greenrelay.cluster.values import unpack
-from greenrelay.logs import log_soon
+from greenrelay.errors import EnvelopeError
 from greenrelay.message import Message, Request
 from greenrelay.pid import PID
 from greenrelay.processes.calls import HOST_CALL, ReplyPath
 from greenrelay.processes.entity import Entity
 from greenrelay.processes.node import Node
 
-log = logging.getLogger("greenrelay.cluster")
-
 REPLY: Final = "@reply"
 """The one topic that begins as no app's does."""
+
+MANY_OPERATIONS: Final = 1_000
+"""If more wait, as many are dealt with as come: then the loop reads less, and senders hold back."""
 
 Handler = Callable[[Peer, Any], None]
 
@@ -74,15 +74,19 @@ class Incoming:
         queue = self._queues.get(peer)
         if queue is not None:
             queue.extend(data)
+            if len(queue) > MANY_OPERATIONS:
+                for _ in data:
+                    self._do(peer, queue.popleft())
             return
         self._queues[peer] = deque(data)
         self._work(peer)
 
-    def finish(self, peer: Peer) -> None:
-        """Deal with what is left of a member's, at once."""
+    def finish(self, peer: Peer) -> Iterator[None]:
+        """Deal with what is left of a member's, a step at a time."""
         queue = self._queues.pop(peer, None)
         while queue:
             self._do(peer, queue.popleft())
+            yield
 
     def _work(self, peer: Peer) -> None:
         queue = self._queues.get(peer)
@@ -109,11 +113,10 @@ class Incoming:
             if is_theirs:
                 _require_theirs(peer, operation)
             handler(peer, operation)
-        except BadOperation as error:
+        except (BadOperation, EnvelopeError) as error:
             self.refuse(peer.member.node, error)
         except Exception:
-            text = "what %s told failed"
-            log_soon(log, logging.ERROR, text, peer.member.node, exc_info=True)
+            self._reports.fail("cluster_refused", f"what node {peer.member.node!r} told failed")
 
     def refuse(self, node: str, error: Exception) -> None:
         """Count and tell what is dropped."""
@@ -183,8 +186,6 @@ def _unpack(payload: bytes) -> Any:
 
 
 def _require_theirs(peer: Peer, operation: Operation) -> None:
-    for field in operation:
-        if isinstance(field, PID):
-            if field.node != peer.member.node:
-                raise BadOperation(f"{type(operation).__name__} of {field}, which lives elsewhere")
-            return
+    pid = subject(operation)
+    if pid.node != peer.member.node:
+        raise BadOperation(f"{type(operation).__name__} of {pid}, which lives elsewhere")

@@ -190,6 +190,12 @@ class Resync(NamedTuple):
     """Something of yours is missing here: tell it all again."""
 
 
+class Draining(NamedTuple):
+    """This node is about to stop, or is not any more: what ends here ends for that."""
+
+    is_draining: bool
+
+
 class Ask(NamedTuple):
     """Do or look something up for us, and answer with this number."""
 
@@ -209,7 +215,7 @@ class Answer(NamedTuple):
 Operation = (
     Send | Call | SendMany | GroupSend | Cancel | Kill | Monitor | Demonitor | Ended
     | Link | Unlink | Unlinked | LinkDown | Name | Unname | Join | Leave | Full | Drained
-    | Sync | Synced | Resync | Ask | Answer
+    | Sync | Synced | Resync | Ask | Answer | Draining
 )  # fmt: skip
 
 _SENDER: Final = (PID, NoneType)
@@ -240,11 +246,25 @@ _TABLE: Final[dict[int, tuple[Any, tuple[Any, ...]]]] = {
     32: (Resync, ()),
     33: (Ask, (int, str, list)),
     34: (Answer, (int, (str, NoneType), bytes)),
+    35: (Draining, (bool,)),
 }
 _HEADS: Final[dict[Any, tuple[int, str]]] = {
     kind: (number, kind.__name__.lower()) for number, (kind, _) in _TABLE.items()
 }
 """An operation's number, and what it is called in errors."""
+
+
+_SUBJECTS: Final[dict[Any, int]] = {
+    kind: types.index(PID) for kind, types in _TABLE.values() if PID in types
+}
+"""Which field has the process that an operation tells of. Groups and names may be PIDs, too."""
+
+
+def subject(operation: Operation) -> PID:
+    """Return the process that an operation tells of; it has to tell of one."""
+    fields: tuple[Any, ...] = operation
+    found: PID = fields[_SUBJECTS[type(operation)]]
+    return found
 
 
 def encode(operation: Operation) -> bytes:

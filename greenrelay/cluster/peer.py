@@ -61,6 +61,8 @@ class Peer:
         """What has come since its last `Sync`; `None`: `Synced` has come, too."""
         self.has_synced = False
         """Whether it has told all there was when it came up."""
+        self.is_draining = False
+        """Whether it is about to stop."""
         self.missing = 0
         """How many of its envelopes have not come, right before the last one opened."""
         self.sent = 0

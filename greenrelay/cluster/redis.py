@@ -24,6 +24,7 @@ from greenrelay.cluster.redis_stay import Site
 from greenrelay.cluster.redis_urls import RedisUrl, parse_redis_url
 from greenrelay.cluster.redis_writer import MAX_PENDING_BYTES
 from greenrelay.errors import ClusterError
+from greenrelay.processes.forks import at_fork
 
 CLAIM_SECONDS: Final = 3.0
 """Who asks for a name while Redis is away is told so after this long."""
@@ -67,6 +68,7 @@ class RedisBackend:
         self._site = Site(url, places, Keys(url.deployment), max_pending)
         self._control = Control(url, places, self._site.keys.members, self._on_again)
         self._has_started = False
+        at_fork(self._on_fork)
         self._asserting: gevent.Greenlet[..., None] | None = None
 
     def start(self, me: Member, receiver: Receiver) -> None:
@@ -145,6 +147,13 @@ class RedisBackend:
             if reply[0] == b"lost":
                 self._membership.refresh_soon()
             gevent.sleep(RETRY_SECONDS)
+
+    def _on_fork(self) -> None:
+        """Be nobody in a forked child: its parent has the sockets, and goes on with them."""
+        if self._has_started:
+            self._has_started = False
+            self._membership.abandon()
+            self._control.abandon()
 
     def _on_again(self) -> None:
         if self._has_started:

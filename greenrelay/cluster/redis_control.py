@@ -30,6 +30,9 @@ log = logging.getLogger("greenrelay.cluster")
 MAX_ROUND: Final = 200
 """Commands in one round trip: scripts, some milliseconds of Redis's time together."""
 
+LONGEST_WAIT: Final = 0.1
+"""Between two attempts to connect, of the lease: a third of it may have passed before the first."""
+
 MAX_POSTS: Final = 100_000
 """Commands without an answer that wait while Redis is away; more are forgotten, and leases end."""
 
@@ -78,12 +81,6 @@ class Control:
             ClusterError: why it is not possible, in one line.
         """
         self._connect()
-        assert self._link is not None
-        try:
-            self._link.run([("PING",)])  # without a password one may connect, and no more
-        except ClusterError:
-            self._hang_up()
-            raise
 
     def start(self) -> None:
         """Carry out commands from now on, and connect again when needed."""
@@ -96,6 +93,14 @@ class Control:
         self._hang_up()
         self._fail(self._queue, ClusterError("the cluster has been left"))
         self._queue.clear()
+
+    def abandon(self) -> None:
+        """Carry out nothing more: for a forked child. Never blocks."""
+        self._queue.clear()
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+        if self._link is not None:
+            self._link.close()  # the parent's is still open
 
     def ask(self, command: Command, timeout: float) -> Any:
         """Return the answer to a command. Switches: yes.
@@ -148,7 +153,7 @@ class Control:
         self._wake.set()
 
     def _run(self) -> None:
-        backoff = Backoff(self._timeout)
+        backoff = Backoff(self._url.lease * LONGEST_WAIT)
         while True:
             self._wake.wait()
             self._wake.clear()

@@ -85,6 +85,8 @@ class Link:
         with _as_ours(self.shown), gevent.Timeout(2 * CONNECT_SECONDS, TimeoutError("no answer")):
             try:
                 self._connection.connect()
+                # Without a password one may connect, and no more: it shows with the first command.
+                self.run([("PING",)])
             except BaseException:
                 self._connection.disconnect()
                 raise

@@ -24,6 +24,9 @@ MAX_SILENT_PINGS: Final = 2
 YIELD_BYTES: Final = 65_536
 """After so many bytes the others have their turn, however fast more come."""
 
+A_TURN: Final = 1e-6
+"""Seconds: a timer, and not `sleep(0)`, of which many come before the loop looks at sockets."""
+
 
 Handler = Callable[[bytes], None]
 
@@ -126,7 +129,7 @@ class Listener:
             taken += len(answer[-1] or b"") + 100
             if taken > YIELD_BYTES:
                 taken = 0
-                gevent.sleep(0)
+                gevent.sleep(A_TURN)
 
     def _take(self, answer: Any) -> bool:
         """Take what the server says; true if it is that a channel is heard."""

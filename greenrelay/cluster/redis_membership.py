@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from greenrelay.cluster.redis_backoff import Backoff
 from greenrelay.cluster.redis_control import Control
 from greenrelay.cluster.redis_joining import join
 from greenrelay.cluster.redis_keys import read_bundle, read_member
+from greenrelay.cluster.redis_listener import A_TURN
 from greenrelay.cluster.redis_roster import Roster
 from greenrelay.cluster.redis_stay import Site, Stay
 from greenrelay.errors import ClusterError
@@ -33,6 +35,9 @@ log = logging.getLogger("greenrelay.cluster")
 
 RETRY_SECONDS: Final = 0.1
 """Between a refresh whose answer was lost and the next one."""
+
+MAX_EARLY: Final = 10_000
+"""Messages kept until we know that we have joined, a moment after others do."""
 
 YIELD_ITEMS: Final = 64
 """After so many, a millisecond or two, the others have their turn."""
@@ -65,6 +70,7 @@ class Membership:
         self._is_member = False
         self._deadline = 0.0  # of our lease, by our clock
         self._due = 0.0  # of the next refresh
+        self._early: deque[bytes] = deque(maxlen=MAX_EARLY)
         self._nudge = Event()
         self._greenlet: gevent.Greenlet[..., None] | None = None
 
@@ -96,6 +102,14 @@ class Membership:
         finally:
             self.stay.end()
 
+    def abandon(self) -> None:
+        """Do and tell nothing more, as if we had never been: for a forked child. Never blocks."""
+        self._is_member = False
+        self._receiver = _Nobody()
+        if self._greenlet is not None:
+            self._greenlet.kill(block=False)
+        self.stay.end(block=False)
+
     def isolate(self) -> None:
         """Start over: others hold what was ours. Never blocks."""
         self._deadline = 0.0
@@ -122,6 +136,10 @@ class Membership:
         """Take what a member has published to us. Switches: yes."""
         if not data:
             return  # somebody looked whether we live
+        if not self._is_member:
+            # Who has heard of us already may be quicker than the answer that we have joined.
+            self._early.append(data)
+            return
         try:
             member, items = read_bundle(data)
         except ValueError as error:
@@ -129,7 +147,7 @@ class Membership:
             return
         for count, item in enumerate(items, 1):
             if count % YIELD_ITEMS == 0:
-                gevent.sleep(0)
+                gevent.sleep(A_TURN)
             # Each time: what the receiver is told may end our stay, or the member's.
             if self._is_member and self._roster.hear(member):
                 self._receiver.on_bytes(member, item)
@@ -191,6 +209,8 @@ class Membership:
         reply, sent = join(self._site, self._control, self.stay, instead_of)
         self._is_member = True
         self._take_report(reply, sent)
+        while self._early:
+            self.on_message(self._early.popleft())
         if instead_of:
             gevent.spawn(self._free_quietly, instead_of)
 
@@ -217,6 +237,7 @@ class Membership:
         me = self._receiver.on_isolated()
         old.end(block=False)
         self._roster.become(me)
+        self._early.clear()
         self.stay = Stay(self._site, me, self)
         backoff = Backoff(self._timeout)
         while not self._is_member:
@@ -240,3 +261,22 @@ class Membership:
     def _free(self, member: str) -> None:
         while self._control.ask(self.stay.scripts.free(member), LEAVE_SECONDS):
             pass
+
+
+class _Nobody:
+    """Is told what nobody is to be told."""
+
+    def on_up(self, member: Member) -> None:
+        """Ignore it."""
+
+    def on_bytes(self, member: Member, data: bytes) -> None:
+        """Ignore it."""
+
+    def on_lost(self, member: Member) -> None:
+        """Ignore it."""
+
+    def on_isolated(self) -> Member:
+        raise AssertionError("a forked child has no membership to lose")
+
+    def on_maybe_lost(self, what: str, count: int) -> None:
+        """Ignore it."""

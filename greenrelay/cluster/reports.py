@@ -41,10 +41,24 @@ class Reports:
     def note(self, kind: str, text: str, times: int = 1) -> None:
         """Count something under `kind`, and tell it, with what was not told since the last time."""
         self._node.count(kind, times)
+        untold = self._to_tell(kind, times)
+        if untold:
+            log_soon(log, logging.WARNING, "%s (%d since the last line like this)", text, untold)
+
+    def fail(self, kind: str, text: str) -> None:
+        """Do the same for the exception that is handled just now, with its traceback."""
+        self._node.count(kind)
+        untold = self._to_tell(f"{kind}, failed", 1)
+        if untold:
+            more = "%s (%d since the last line like this)"
+            log_soon(log, logging.ERROR, more, text, untold, exc_info=True)
+
+    def _to_tell(self, kind: str, times: int) -> int:
+        """Return how many have to be told of now; 0: the last line was just before."""
         now = self._clock()
         untold = self._untold.get(kind, 0) + times
         if now - self._last.get(kind, -REPORT_SECONDS) < REPORT_SECONDS:
             self._untold[kind] = untold
-            return
+            return 0
         self._last[kind], self._untold[kind] = now, 0
-        log_soon(log, logging.WARNING, "%s (%d since the last line like this)", text, untold)
+        return untold

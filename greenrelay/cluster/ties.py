@@ -209,8 +209,9 @@ class Ties:
         """Tell processes of ours that all they watched there is lost, a step at a time."""
         self._unlinking.pop(peer, None)
         at = time.time()
-        for ref in self._watching.pop(peer, {}).values():
-            self._topology.unmonitor(ref)
+        watching = self._watching.pop(peer, {})
+        while watching:  # what ends between two steps takes itself out
+            self._topology.unmonitor(watching.popitem()[1])
             yield
         while peer.watched:
             yield from self._fire(peer.watched.pop(), NOCONNECTION, at, None)

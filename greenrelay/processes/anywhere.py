@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from greenrelay.errors import ProcessDown
+from greenrelay.errors import InvalidPID, ProcessDown
 from greenrelay.pid import PID
 from greenrelay.processes.groups import Meta
 from greenrelay.processes.node import Node
@@ -81,12 +81,12 @@ def is_alive(node: Node, pid: str) -> bool:
     """Tell whether a process or connection lives under `pid`, a PID or a name."""
     if node.table.elsewhere is None:
         return node.is_alive(pid)
-    address = node.registry.lookup(pid) or PID.parse(pid)
-    if not _is_elsewhere(node, address):
-        return node.is_alive(address)
     try:
+        address = node.registry.lookup(pid) or PID.parse(pid)
+        if not _is_elsewhere(node, address):
+            return node.is_alive(address)
         return bool(_ask(node, address, "is_alive"))
-    except ProcessDown:
+    except (InvalidPID, ProcessDown):
         return False
 
 

@@ -28,6 +28,12 @@ class Elsewhere(Protocol):
     def absence(self, pid: PID) -> str:
         """Return why nobody is there: `noproc`; `noconnection` if its node is no member."""
 
+    def is_leaving(self, pid: PID) -> bool:
+        """Tell whether a PID's node is another one, and about to stop, or no member any more."""
+
+    def tell_draining(self, is_draining: bool) -> None:
+        """Have the others know that our node is about to stop, or is not any more."""
+
     # -- messages ----------------------------------------------------------------------
 
     def reach(self, pid: str) -> Entity | None:

@@ -18,7 +18,6 @@ from typing import Any, Final, TypeVar
 
 import gevent
 
-from greenrelay.errors import NameTaken
 from greenrelay.message import Message, MonitorRef, check_topic
 from greenrelay.pid import ID_BYTES, PID
 from greenrelay.processes.channel import Owner
@@ -121,6 +120,8 @@ class Node:
     def note_draining(self, is_draining: bool) -> None:
         """Refuse new relays from now on, as the server stops, or take them again."""
         self.is_draining = is_draining
+        if self.table.elsewhere is not None:
+            self.table.elsewhere.tell_draining(is_draining)
 
     def count(self, event: str, times: int = 1) -> None:
         """Add to `counts`."""
@@ -144,11 +145,16 @@ class Node:
         try:
             identity = self._spare_ids.pop()
         except IndexError:
-            many = self._random(SPARE_IDS * ID_BYTES)
-            spare = [many[at : at + ID_BYTES] for at in range(0, len(many), ID_BYTES)]
-            identity = spare.pop()
-            self._spare_ids = spare
+            identity = self._make_id()
         return PID.make(host, self.name, identity)
+
+    def _make_id(self) -> bytes:
+        """Return an id for a PID, and put aside some more where they are asked of the system."""
+        if self._random is not os.urandom:
+            return self._random(ID_BYTES)  # a device may give less than is asked for
+        many = self._random(SPARE_IDS * ID_BYTES)
+        spare = self._spare_ids = [many[at : at + ID_BYTES] for at in range(0, len(many), ID_BYTES)]
+        return spare.pop()
 
     def make_mailbox(self, owner: Owner, turn: Turn | None) -> Mailbox:
         """Return a mailbox for a greenlet, with this node's marks."""
@@ -264,34 +270,12 @@ class Node:
         return entity
 
     def take_name(self, name: str, pid: PID, scope: Scope = "cluster") -> PID:
-        """Give a name to what lives under `pid`, unless it is held; return who holds it.
-
-        Switches: yes, if there is a cluster.
-
-        Raises:
-            ClusterError: whether it is held can't be found out just now.
-        """
-        if scope == "cluster" and self.table.elsewhere is not None:
-            return self.table.elsewhere.claim(name, pid)
-        try:
-            self.registry.register(name, pid, scope)
-        except NameTaken as taken:
-            return PID(taken.holder)
-        return pid
+        """Give a name to what lives under `pid`, unless it is held; see `Table.take_name()`."""
+        return self.table.take_name(name, pid, scope)
 
     def register(self, name: str, pid: PID, scope: Scope = "cluster") -> None:
-        """Give `name` to a living process or connection. Switches: yes, if there is a cluster.
-
-        Raises:
-            NameTaken: somebody else holds it.
-            ProcessDown: `pid` is dead.
-            ClusterError: as `take_name()`.
-        """
-        self.table.require_alive(pid)
-        holder = self.take_name(name, pid, scope)
-        if holder != pid:
-            raise NameTaken(name, holder)
-        self.table.require_alive(pid)
+        """Give `name` to a living process or connection; see `Table.register()`."""
+        self.table.register(name, pid, scope)
 
     def join(self, group: str, pid: PID, meta: Meta | None = None) -> None:
         """Make a living process or connection a member of a group; see `Table.join()`."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from greenrelay.errors import ProcessDown
+from greenrelay.errors import NameTaken, ProcessDown
 from greenrelay.message import Exit, LinkDown, Message, MonitorRef
 from greenrelay.pid import PID
 from greenrelay.processes.elsewhere import Elsewhere
@@ -84,6 +84,7 @@ class Table:
             return
         self.timers.remove(pid)
         self.registry.remove(pid)
+        self.groupwatch.remove(pid)
         self.groups.remove(pid)
         watchers, linked = self.topology.remove(pid)
         if not (watchers or linked):
@@ -105,15 +106,36 @@ class Table:
 
     # -- what hangs on it ---------------------------------------------------------
 
+    def take_name(self, name: str, pid: PID, scope: Scope = "cluster") -> PID:
+        """Give a name to what lives under `pid`, unless it is held; return who holds it.
+
+        Switches: yes, if there is a cluster.
+
+        Raises:
+            ClusterError: whether it is held can't be found out just now.
+            NotPortable: the name can't be told to other nodes, and there are such.
+        """
+        if scope == "cluster" and self.elsewhere is not None:
+            return self.elsewhere.claim(name, pid)
+        try:
+            self.registry.register(name, pid, scope)
+        except NameTaken as taken:
+            return PID(taken.holder)
+        return pid
+
     def register(self, name: str, pid: PID, scope: Scope = "cluster") -> None:
-        """Give `name` to a living process or connection; see `Registry.register()`.
+        """Give `name` to a living process or connection. Switches: as `take_name()`.
 
         Raises:
             NameTaken: somebody else holds it.
             ProcessDown: `pid` is dead.
+            ClusterError, NotPortable: as `take_name()`.
         """
         self.require_alive(pid)
-        self.registry.register(name, pid, scope)
+        holder = self.take_name(name, pid, scope)
+        if holder != pid:
+            raise NameTaken(name, holder)
+        self.require_alive(pid)
 
     def join(self, group: str, pid: PID, meta: Meta | None = None) -> None:
         """Make a living process or connection a member of a group; see `Groups.join()`.

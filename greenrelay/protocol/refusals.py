@@ -126,6 +126,7 @@ ADDRESS_FULL: Final = Refusal(
     _UNAVAILABLE, "this address has too many connections", _RETRY, advice=_ADVICE_QUOTA
 )
 STOPPING: Final = Refusal(_UNAVAILABLE, "server is stopping", _RETRY)
+NO_CLUSTER: Final = Refusal(_UNAVAILABLE, "the cluster is away", _RETRY)
 NO_SOCKET: Final = Refusal(
     "501 Not Implemented",
     "this server's sockets can't be taken; run the app with greenrelay serve, "

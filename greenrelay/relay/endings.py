@@ -111,8 +111,15 @@ _CLIENTS_NORMAL_CODES: Final = frozenset({CLOSE_NORMAL, CLOSE_GOING_AWAY, CLOSE_
 """1005 is a browser's `close()`."""
 
 
-def target_ended(reason: str) -> Ending:
-    """Return how a connection ends whose target has ended for `reason`."""
+def target_ended(reason: str, is_leaving: bool = False) -> Ending:
+    """Return how a connection ends whose target has ended for `reason`.
+
+    Args:
+        is_leaving: whether the target's node is another one that stops: whatever its processes
+            make of that, the client is to come again.
+    """
+    if is_leaving and reason != wire.NOCONNECTION:
+        return STOPPED.because(reason)
     if reason in _IN_ORDER:
         return TARGET_DONE.because(reason)
     return (TARGET_LOST if reason == wire.NOCONNECTION else TARGET_BROKEN).because(reason)

@@ -37,6 +37,10 @@ class KnownHeader(str):
     kind: RelayKind
     """Of which of the two headers they are."""
 
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        """Have copies, and what is pickled with a response, be the text alone."""
+        return str, (str(self),)
+
 
 def write_header(values: dict[str, Any], kind: RelayKind) -> str:
     """Return a relay header's text.

@@ -143,7 +143,9 @@ class Session(Recipient):
         """Close behind what the target has sent, if it is the target that has ended."""
         if self.target.is_told_of(exit):
             self.aim(NOBODY)
-            self.close(target_ended(exit.reason))
+            elsewhere = self.node.table.elsewhere
+            is_leaving = elsewhere is not None and elsewhere.is_leaving(exit.sender)
+            self.close(target_ended(exit.reason, is_leaving))
 
     def pause_if_full(self) -> bool:
         """Pause reading if the target is full, until it has drained; tell whether it is."""

@@ -200,6 +200,8 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
     def finalize_headers(self) -> None:
         """Say that the connection will end, if what the body leaves can't be read."""
         super().finalize_headers()
+        if self.command == "HEAD":
+            self.response_use_chunked = False  # even the end of a body is one
         if self._exchange.ends_connection():
             self.response_headers = end_connection(self.response_headers)
             self.close_connection = True
@@ -211,6 +213,11 @@ class GuardedHandler(_WSGIHandler):  # type: ignore[misc]  # see above
         if fault is not None:
             raise BodyFault(fault)  # which the app has swallowed
         super()._write_with_headers(data)
+
+    def _write(self, data: bytes) -> None:
+        """Send a piece of the body, unless the answer has none: it would be the next answer's."""
+        if self.command != "HEAD":
+            super()._write(data)
 
     # All of them are looked at: the app may have lost a connection of its own.
     ignored_socket_errors = ()

@@ -187,7 +187,7 @@ def _drain_at_end(worker: Any, cluster: Cluster | None) -> None:
     gevent.sleep(POLL_SECONDS)  # for requests already accepted: their relays open, and are drained
     middleware = find_middleware(worker.wsgi)
     seconds = DRAIN_SECONDS if middleware is None else middleware.drain_seconds
-    drain(find_node(worker.wsgi), min(seconds, _grace(worker.cfg)))
+    drain(find_node(worker.wsgi), min(seconds, end_seconds(worker.cfg)))
     if cluster is not None:
         cluster.stop()
 
@@ -205,7 +205,7 @@ def _stop_accepting(worker: Any) -> None:
             item.close()
 
 
-def _grace(cfg: Any) -> float:
-    """Return the seconds a worker may drain, before gunicorn kills it or takes it for hung."""
+def end_seconds(cfg: Any) -> float:
+    """Return the seconds of a worker's end, before gunicorn kills it or takes it for hung."""
     ends: list[float] = [cfg.graceful_timeout, cfg.timeout or cfg.graceful_timeout]
     return max(0.0, min(ends) - GRACE_SECONDS)

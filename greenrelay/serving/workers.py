@@ -1,7 +1,8 @@
 """gunicorn, as `greenrelay serve --workers N` runs it: `python -m greenrelay.serving.workers JSON`.
 
 The command looks for every mistake first, binds the socket, and becomes this program, in which
-nothing is monkey-patched: gunicorn's arbiter must not be, and its gevent workers patch themselves.
+nothing is monkey-patched: gunicorn's arbiter must not be, and its workers patch themselves. Each
+of them runs our server, so that what it promises holds with several, too (`relayworker`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import logging
 import math
 import os
+import signal
 import subprocess
 import sys
 from typing import Any, Final, NamedTuple, NoReturn
@@ -20,7 +22,9 @@ import gunicorn.glogging
 from greenrelay.processes.interpreter import this_interpreter
 from greenrelay.serving import gunicorn as hooks
 from greenrelay.serving.loading import load_app
+from greenrelay.serving.relayworker import RelayWorker
 from greenrelay.web.middleware import find_middleware
+from greenrelay.wire import KEEP_ALIVE_SECONDS
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(message)s"
 USAGE_ERROR: Final = 2
@@ -28,6 +32,8 @@ _BOOT_ERRORS: Final = (hooks.BOOT_ERROR, 4)
 """gunicorn's exit codes when a worker can't begin, or its app can't be loaded."""
 _TIMEOUT_SECONDS: Final = 30
 """gunicorn's own default, in which a worker has to show that it lives."""
+_NO_LIMIT: Final = 2**31 - 1
+"""Of clients of a worker: with one worker only the system has one. More fits in no semaphore."""
 _MODULE: Final = "greenrelay.serving.workers"
 
 
@@ -74,6 +80,7 @@ class Workers(gunicorn.app.base.BaseApplication):
 
     def __init__(self, task: Task) -> None:
         self._task = task
+        self._has_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         super().__init__()
 
     def load_config(self) -> None:
@@ -83,7 +90,9 @@ class Workers(gunicorn.app.base.BaseApplication):
         settings = {
             "bind": [f"fd://{task.fd}"],
             "workers": task.workers,
-            "worker_class": "gevent",
+            "worker_class": RelayWorker,
+            "worker_connections": _NO_LIMIT,
+            "keepalive": int(KEEP_ALIVE_SECONDS),
             "certfile": task.certfile,
             "keyfile": task.keyfile,
             "graceful_timeout": grace,
@@ -91,7 +100,7 @@ class Workers(gunicorn.app.base.BaseApplication):
             "loglevel": task.log_level,
             "accesslog": "-",
             "logger_class": Logger,
-            "when_ready": hooks.when_ready,
+            "when_ready": self._when_ready,
             "post_fork": hooks.post_fork,
             "post_worker_init": self._post_worker_init,
             "post_request": hooks.post_request,
@@ -114,6 +123,11 @@ class Workers(gunicorn.app.base.BaseApplication):
             if task.routers is not None:
                 middleware.use_routers(task.routers)
         return app
+
+    def _when_ready(self, server: Any) -> None:
+        hooks.when_ready(server)
+        if self._has_nohup:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # gunicorn has taken it
 
     def _post_worker_init(self, worker: Any) -> None:
         hooks.post_worker_init(worker)

@@ -1,10 +1,11 @@
 """A Flask app context around each message of a process, as there is one around each request.
 
     enter() ─► a context is pushed    leave() ─► teardown functions run, the context is popped,
-                                                 or made as good as new and kept
+                                                 or a fresh one takes its place
 
 While a process waits, its database session is back in the pool, and nothing of one message is
-seen by the next. Rule: a context is kept only if nobody could tell it from a fresh one.
+seen by the next, nor by what the next leaves running. Rule: nobody could tell a context that is
+made here from one that Flask has made.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ _SIGNALS = tuple(
     for signal in (appcontext_pushed, appcontext_tearing_down, appcontext_popped)
     if hasattr(signal, "receivers")  # Flask 2.2 without blinker has signals nobody can listen to
 )
-_GLOBALS_CLASS = Flask.app_ctx_globals_class
+_ATTRIBUTES: Final = {"app", "url_adapter", "g", "_cv_tokens"}
+"""Of a context that has just been pushed, from Flask 2.2 to 3.1."""
 _TEARDOWN: Final = "do_teardown_appcontext"
+_new = AppContext.__new__
 _innermost = app_ctx._get_current_object  # type: ignore[attr-defined]  # a proxy
 
 
@@ -38,37 +41,35 @@ class AppTurn:
     """Push a context of `app` for each turn of one process.
 
     What Flask does for a fresh context, beside calling the teardown functions, takes 2 µs, as long
-    as all else of a message. So one that the process has not changed is kept: its teardown
-    functions are called, and it gets another `g` if there is something in it.
+    as all else of a message. So one that nobody else has a hand in is renewed here: its teardown
+    functions are called, and another one, with a `g` of its own, takes its place. It is never the
+    same object twice: who has copied the `contextvars` of one message sees that message's for good.
     """
 
-    __slots__ = ("_app", "_as_pushed", "_context", "_stored", "_variable")
+    __slots__ = ("_app", "_context", "_url_adapter", "_variable")
 
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._context: AppContext | None = None
-        self._as_pushed: dict[str, Any] = {}
-        """The attributes of a fresh context."""
-        self._stored: dict[str, Any] | None = None
-        """What is in the context's `g`; `None`: the context is not to be kept."""
+        self._url_adapter: Any = None
+        """What a context has to make URLs by; it depends on the app alone."""
         self._variable: ContextVar[AppContext] | None = None
-        """Where Flask has the innermost context, of one that may be kept."""
+        """Where Flask has the innermost context, if this one may be renewed."""
 
     def enter(self) -> None:
-        """Push a context, unless one that is as good as new is there."""
+        """Push a context, unless a fresh one is there."""
         if self._context is not None:
             return
         self._context = context = self._app.app_context()
         context.push()
-        if _can_be_kept(self._app, context):
-            self._as_pushed = vars(context).copy()
-            self._stored = vars(context.g)
+        if _can_be_renewed(self._app, context):
+            self._url_adapter = context.url_adapter
             self._variable = context._cv_tokens[0].var
         else:
-            self._stored = self._variable = None
+            self._variable = None
 
     def leave(self) -> None:
-        """End the turn: run the teardown functions, and keep the context or pop it.
+        """End the turn: run the teardown functions, and renew the context or pop it.
 
         Nothing happens if the process has pushed a context of its own on it.
         """
@@ -78,7 +79,7 @@ class AppTurn:
         variable = self._variable
         if (
             variable is None
-            or context.__dict__ != self._as_pushed
+            or len(context._cv_tokens) != 1  # somebody else has pushed it as well
             or _TEARDOWN in self._app.__dict__
             or _has_listeners()
         ):
@@ -89,9 +90,22 @@ class AppTurn:
             functions = self._app.teardown_appcontext_funcs
             if functions:
                 self._tear_down(context, functions)
-            if self._stored:
-                context.g = self._as_pushed["g"] = self._app.app_ctx_globals_class()
-                self._stored = vars(context.g)
+            self._renew(context, variable)
+
+    def _renew(self, context: AppContext, variable: ContextVar[AppContext]) -> None:
+        """Put a fresh context in the place of one whose teardown functions have run."""
+        stored = self._app.app_ctx_globals_class()
+        try:
+            variable.reset(context._cv_tokens[0])
+        except ValueError:  # the process waits in a copy of its `contextvars`: this one must last
+            context.g = stored
+            return
+        context._cv_tokens = []
+        self._context = fresh = _new(AppContext)
+        fresh.app = self._app
+        fresh.url_adapter = self._url_adapter
+        fresh.g = stored
+        fresh._cv_tokens = [variable.set(fresh)]
 
     def _tear_down(self, context: AppContext, functions: list[Any]) -> None:
         """Call the teardown functions as Flask does; one that fails ends the context."""
@@ -122,20 +136,19 @@ class AppTurn:
         return AppTurn(self._app)
 
 
-def _can_be_kept(app: Flask, context: AppContext) -> bool:
+def _can_be_renewed(app: Flask, context: AppContext) -> bool:
     """Tell whether nothing of Flask's own is replaced that a fresh context would come past.
 
-    A class of the app's own may store what is in its `g` anywhere; who wraps the teardown, as
-    tools that trace apps do, wants to see each of them.
+    Who wraps the teardown, as tools that trace apps do, wants to see each of them.
     """
     teardown = getattr(type(app), _TEARDOWN)
     return (
         type(context) is AppContext
-        and type(context.g) is _GLOBALS_CLASS
         and type(teardown) is FunctionType
         and teardown.__globals__["__name__"] == Flask.__module__
         and type(app).ensure_sync is Flask.ensure_sync
-        and hasattr(context, "_cv_tokens")  # to be popped by, if a teardown function fails
+        and "ensure_sync" not in app.__dict__
+        and vars(context).keys() == _ATTRIBUTES
     )
 
 

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from flask import Flask, Response, current_app, has_app_context, has_request_context, request
 from werkzeug.datastructures import Headers
 from werkzeug.local import LocalProxy
 
-from greenrelay.errors import ClientGone, ConfigurationError
+from greenrelay.errors import ClientGone, ClusterError, ConfigurationError
 from greenrelay.fields import EventStreamFields, WebSocketFields
 from greenrelay.logs import log_now
 from greenrelay.pid import PID
@@ -29,8 +29,8 @@ from greenrelay.processes.interpreter import default_node, this_interpreter
 from greenrelay.processes.node import Node
 from greenrelay.processes.registry import Scope
 from greenrelay.processes.spawning import Options, Parameters, spawn_in
-from greenrelay.protocol.handshake import refusal_body
-from greenrelay.protocol.refusals import BAD_CONFIGURATION
+from greenrelay.protocol.handshake import refusal_body, refusal_headers
+from greenrelay.protocol.refusals import BAD_CONFIGURATION, NO_CLUSTER
 from greenrelay.relay.config import EVENT_STREAM, WEBSOCKET, RelayKind
 from greenrelay.relay.header import write_header
 from greenrelay.web.appcontext import AppTurn
@@ -47,6 +47,8 @@ if TYPE_CHECKING:  # as in `processes.spawning`
     from greenrelay.processes.spawning import Arguments
 
 log = logging.getLogger("greenrelay.relay")
+
+_RELAY_HEADERS = (WEBSOCKET.header, EVENT_STREAM.header)
 
 
 class GreenRelay:
@@ -94,7 +96,7 @@ class GreenRelay:
         )
         app.extensions["greenrelay"] = middleware
         accept_upgrades(app)
-        for error, handle in ((ClientGone, _end_view), (ConfigurationError, _report)):
+        for error, handle in _HANDLERS:
             if error not in app.error_handler_spec[None][None]:
                 app.register_error_handler(error, handle)
         is_chosen = self._node is not None or settings["GREENRELAY_NODE"] is not None
@@ -204,7 +206,11 @@ class RelayResponse(Response):
 
     def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
         """Return the headers as they are; one that was made an answer of another kind as ever."""
-        return self.headers if self.status_code == 200 else super().get_wsgi_headers(environ)
+        if self.status_code == 200:
+            for name, _ in self.headers:
+                if name in _RELAY_HEADERS:
+                    return self.headers
+        return super().get_wsgi_headers(environ)
 
 
 def _tell_sharing(app: Flask, others: list[Flask]) -> None:
@@ -232,6 +238,21 @@ def _report(error: ConfigurationError) -> Response:
         raise error  # whoever wrote it is looking
     log_now(log, logging.ERROR, "%r: %s", request.path, error)
     return Response(refusal_body(BAD_CONFIGURATION.error()), 500, mimetype="text/plain")
+
+
+def _put_off(error: ClusterError) -> Response:
+    """Answer for a view that needs what the cluster can't tell just now: come again."""
+    log_now(log, logging.WARNING, "%r: %s", request.path, error)
+    refusal = NO_CLUSTER.error()
+    return Response(refusal_body(refusal), 503, refusal_headers(refusal))
+
+
+_HANDLERS: Final[tuple[tuple[type[Exception], Callable[[Any], Any]], ...]] = (
+    (ClientGone, _end_view),
+    (ConfigurationError, _report),
+    (ClusterError, _put_off),
+)
+"""For errors of ours that a view does not catch, unless the app has handlers of its own."""
 
 
 def _answer(kind: RelayKind, values: dict[str, Any]) -> Response:

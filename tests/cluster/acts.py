@@ -3,9 +3,19 @@
 Whatever they have to tell goes to a process of the test, as messages that travel.
 """
 
+from collections import defaultdict
+
 import gevent
 
 from greenrelay import process
+from greenrelay.testing import fake_websocket
+from tests.integration import raw
+
+NOTED = defaultdict(list)
+"""By the PID of a process: its events, as those who watch it in this interpreter got them."""
+
+OPENED = {}
+"""Transports, by the PIDs of their connections, which may be closed."""
 
 
 def idle():
@@ -51,7 +61,8 @@ def tell_all(pids, count):
 
 
 def talk_and_end(to, count, reason):
-    """Send numbers, and end."""
+    """When told to, send numbers, and end."""
+    process.inbox().receive()
     for number in range(count):
         process.send(to, "number", number)
     process.exit(reason)
@@ -98,6 +109,26 @@ def full_until_told(topic):
     told = process.listen(topic)
     told.receive()
     idle()
+
+
+def note_events(pid):
+    """Monitor a process, and keep what comes, for `noted`."""
+    process.monitor(pid)
+    for event in process.events():
+        NOTED[event.sender].append((event.kind, event.reason))
+
+
+def hold_then_count(to, count):
+    """Take nothing until told, then so many messages; tell each sender's numbers."""
+    process.listen("now").receive()
+    numbers = {}
+    for message in process.inbox():
+        if message.topic == "ws.message":
+            number = int(message.payload.split()[0])
+            numbers.setdefault(message.sender, []).append(number)
+            count -= 1
+        if not count:
+            process.send(to, "counted", list(numbers.values()))
 
 
 # -- what is run to its end, for its value --------------------------------------------------
@@ -166,6 +197,53 @@ def terminate(pid):
 
 def info(pid):
     return process.info(pid)
+
+
+# -- what is done at a place, by no process ---------------------------------------------------
+
+
+def list_alive(place):
+    return [entity.pid for entity in place.node]
+
+
+def count_linked(place, pid):
+    return len(place.node.topology.linked(pid))
+
+
+def open_websocket(place, target_pid):
+    """Open a connection, on a transport that keeps what is written; return its PID."""
+    session = fake_websocket(place.node, target_pid, ping_interval="0s", dialect="raw")
+    OPENED[session.pid] = session.transport
+    return session.pid
+
+
+def frames(place, client_pid):
+    """Return what a connection's client has got."""
+    return OPENED[client_pid].frames
+
+
+def noted(place, pid):
+    """Return what `note_events` has noted."""
+    return NOTED[pid]
+
+
+def say(place, client_pid, text):
+    """Have a connection get a text from its client."""
+    place.node.find(client_pid).on_bytes(raw.text(text))
+
+
+# -- more of what is run to its end -----------------------------------------------------------
+
+
+def supervise(name):
+    """Start a supervisor of one process of that name."""
+    child = process.Child("tests.cluster.acts:idle", name=name)
+    return process.Supervisor([child]).start()
+
+
+def ask_after(pid):
+    """Have another node answer: that it knows nobody of this PID."""
+    assert process.info(pid) is None
 
 
 def exit_of(pid):

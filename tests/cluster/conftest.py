@@ -1,6 +1,6 @@
 """What several tests of nodes that talk begin with."""
 
 from tests.cluster.members import processes
-from tests.cluster.placed import box, cluster, places, watcher
+from tests.cluster.placed import apart, box, cluster, places, services, watcher
 
-__all__ = ["box", "cluster", "places", "processes", "watcher"]
+__all__ = ["apart", "box", "cluster", "places", "processes", "services", "watcher"]

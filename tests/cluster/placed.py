@@ -6,21 +6,48 @@ import pytest
 from greenrelay import process
 from greenrelay.process import on_node
 from greenrelay.testing import wait_until
+from tests.cluster.far import SECONDS, FarServices
 from tests.cluster.places import KINDS, open_places
+from tests.cluster.redis_servers import need_redis
 
 
-@pytest.fixture(params=list(KINDS), ids=lambda kind: kind.replace(" ", "-"))
-def places(request):
+@pytest.fixture(scope="session")
+def services():
+    """What joins interpreters; each of them is started once, when it is first wanted."""
+    services = FarServices()
+    yield services
+    services.stop()
+
+
+@pytest.fixture(params=KINDS)
+def places(request, services):
     """Here and there, as the same node, or as two that talk."""
-    with open_places(request.param) as places:
+    if request.param == "redis":
+        need_redis()
+    with open_places(request.param, services) as places:
+        yield places
+
+
+@pytest.fixture(params=KINDS[1:])
+def apart(request, services):
+    """Here and there as two nodes that talk: for what one node alone has not got."""
+    if request.param == "redis":
+        need_redis()
+    with open_places(request.param, services) as places:
         yield places
 
 
 @pytest.fixture
 def cluster():
-    """Two nodes in this interpreter, which can be lost."""
-    with open_places("two nodes") as places:
+    """Two nodes in this interpreter: for what tests can only do, or see, from within both."""
+    with open_places("memory") as places:
         yield places
+
+
+def placed(request):
+    """Return the places of a test, whichever it has."""
+    (name,) = {"places", "apart", "cluster"} & set(request.fixturenames)
+    return request.getfixturevalue(name)
 
 
 class Box:
@@ -36,7 +63,7 @@ class Box:
 
     def wait_for(self, topic, count=1):
         """Return the payloads of a topic, as soon as there are so many."""
-        wait_until(lambda: len(self.all(topic)) >= count)
+        wait_until(lambda: len(self.all(topic)) >= count, SECONDS)
         return self.all(topic)
 
     def all(self, topic):
@@ -45,8 +72,7 @@ class Box:
 
 @pytest.fixture
 def box(request):
-    fixture = "places" if "places" in request.fixturenames else "cluster"
-    return Box(request.getfixturevalue(fixture).here)
+    return Box(placed(request).here)
 
 
 class Watcher:
@@ -88,5 +114,4 @@ class Watcher:
 
 @pytest.fixture
 def watcher(request):
-    fixture = "places" if "places" in request.fixturenames else "cluster"
-    return Watcher(request.getfixturevalue(fixture).here)
+    return Watcher(placed(request).here)

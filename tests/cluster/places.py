@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import secrets
-import tempfile
 
 import gevent
 from gevent.event import AsyncResult
@@ -16,8 +15,11 @@ from greenrelay import process
 from greenrelay.cluster.cluster import Cluster
 from greenrelay.cluster.local import LocalBackend
 from greenrelay.cluster.memory import MemoryBackend
+from greenrelay.cluster.redis import open_redis
+from greenrelay.pid import PID
 from greenrelay.process import on_node
 from greenrelay.processes.node import Node
+from greenrelay.protocol.duration import parse_duration
 from greenrelay.testing import leaks, wait_until
 
 ACTS = "tests.cluster.acts:"
@@ -29,6 +31,23 @@ def resolve(act):
         return act
     module, _, name = (act if ":" in act else ACTS + act).partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def make_backend(way):
+    """Return a backend: `("memory", name)`, `("local", folder, lease)` or `("redis", URL)`."""
+    kind, where, *more = way
+    if kind == "local":
+        return LocalBackend(root=where, lease=parse_duration(*more))
+    return MemoryBackend(where) if kind == "memory" else open_redis(where)
+
+
+def start_place(name, backend):
+    """Return a node of this interpreter that is a member."""
+    node = Node(name, max_mailbox=20)
+    place = Place(node, Cluster(node, backend))
+    place.backend = backend
+    place.cluster.start()
+    return place
 
 
 class Place:
@@ -66,6 +85,16 @@ class Place:
             raise error
         return value
 
+    def ask(self, act, *args):
+        """Return what a function gives for the place; it is no process."""
+        with on_node(self.node):
+            return resolve(act)(self, *args)
+
+    def is_busy(self):
+        """Tell whether anything waits to be sent, or done."""
+        peers = list(self.cluster.peers)
+        return len(self.cluster._slices) or any(peer.pending() or peer._waiting for peer in peers)
+
     def end(self):
         """End what lives there."""
         for entity in self.node:
@@ -84,18 +113,9 @@ class MemoryPlaces:
 
     def add(self, name):
         """Return one more place."""
-        node = Node(name, max_mailbox=20)
-        backend = self.make_backend()
-        cluster = Cluster(node, backend)
-        cluster.start()
-        place = Place(node, cluster)
-        place.backend = backend
+        place = start_place(name, MemoryBackend(self.name))
         self.all.append(place)
         return place
-
-    def make_backend(self):
-        """Return the backend of one more node."""
-        return MemoryBackend(self.name)
 
     def kill(self, place):
         """Have a place die as an interpreter does: the others hear of it, and it does nothing."""
@@ -113,12 +133,8 @@ class MemoryPlaces:
     def settle(self):
         """Wait until nothing is under way between the places."""
         for _ in range(3):
-            wait_until(lambda: not any(self._under_way(place) for place in self.all))
+            wait_until(lambda: not any(place.is_busy() for place in self.all))
             gevent.sleep(0.002)
-
-    def _under_way(self, place):
-        peers = list(place.cluster.peers)
-        return len(place.cluster._slices) or any(peer.pending() or peer._waiting for peer in peers)
 
     def stop(self):
         for place in list(self.all):
@@ -130,19 +146,49 @@ class MemoryPlaces:
             assert not found
 
 
-class LocalPlaces(MemoryPlaces):
-    """The same, joined over `local:`, that is, over sockets."""
+class FarPlaces:
+    """A node here, and others in interpreters of their own.
 
-    def __init__(self):
-        self._folder = tempfile.TemporaryDirectory()
-        super().__init__()
+    Args:
+        service: joins them.
+        others: their names; the first one is `there`.
+    """
 
-    def make_backend(self):
-        return LocalBackend(root=self._folder.name)
+    def __init__(self, service, *others):
+        self._way = service.way
+        self._far = service.start(*(others or ["there"]))
+        self.there = self._far[0]
+        self.here = start_place("here", make_backend(self._way))
+        self.all = [self.here, *self._far]
+        self.settle()
+
+    def add(self, name):
+        """Return one more place, in this interpreter."""
+        self.all.append(start_place(name, make_backend(self._way)))
+        return self.all[-1]
+
+    def settle(self):
+        """Wait until nothing is under way: what is asked comes behind all that was sent before."""
+        for _ in range(2):
+            for one in self.all:
+                for other in self.all:
+                    if one is not other:
+                        one.run(
+                            "tests.cluster.acts:ask_after", PID(f"proc@{other.name}/{'A' * 16}")
+                        )
+            wait_until(
+                lambda: not any(place.ask("tests.cluster.far_node:is_busy") for place in self.all)
+            )
 
     def stop(self):
-        super().stop()
-        self._folder.cleanup()
+        for place in self.all:
+            place.end()
+        self.settle()
+        found = [place.ask("tests.cluster.far_node:find_leaks") for place in self.all]
+        for place in self.all:
+            if place not in self._far:
+                place.cluster.stop()
+        assert not any(found), found
 
 
 class OnePlace:
@@ -159,12 +205,19 @@ class OnePlace:
         wait_until(lambda: not leaks(self.here.node))
 
 
-KINDS = {"one node": OnePlace, "two nodes": MemoryPlaces, "over local": LocalPlaces}
+KINDS = ("one-node", "memory", "local", "redis")
+"""One node; two in one interpreter; two interpreters over Unix sockets, and over Redis."""
+
+
+def make_places(kind, services):
+    if kind == "one-node":
+        return OnePlace()
+    return MemoryPlaces() if kind == "memory" else FarPlaces(services.get(kind))
 
 
 @contextlib.contextmanager
-def open_places(kind):
-    places = KINDS[kind]()
+def open_places(kind, services=None):
+    places = make_places(kind, services)
     try:
         with on_node(places.here.node):
             yield places

@@ -106,6 +106,8 @@ class Proxy:
         self._listener.listen()
         self.port = self._listener.getsockname()[1]
         self.delay = 0.0
+        self.first_delay = 0.0
+        """Of the first connection, a node's for commands, instead."""
         self._open = Event()
         self._open.set()
         self._greenlets = [gevent.spawn(self._accept)]
@@ -121,18 +123,22 @@ class Proxy:
     def _accept(self):
         while True:
             near, _ = self._listener.accept()
-            far = gevent.socket.create_connection(self._to)
+            try:
+                far = gevent.socket.create_connection(self._to)
+            except OSError:
+                near.close()  # as the server is away
+                continue
+            is_first = len(self._sockets) == 1
             self._sockets += [near, far]
             self._greenlets += [
-                gevent.spawn(self._copy, near, far),
-                gevent.spawn(self._copy, far, near),
+                gevent.spawn(self._copy, near, far, is_first),
+                gevent.spawn(self._copy, far, near, is_first),
             ]
 
-    def _copy(self, source, sink):
+    def _copy(self, source, sink, is_first):
         try:
             while data := source.recv(65536):
-                if self.delay:
-                    gevent.sleep(self.delay)
+                gevent.sleep(self.first_delay if is_first else self.delay)
                 self._open.wait()
                 sink.sendall(data)
         except OSError:

@@ -70,6 +70,23 @@ def test_an_envelope_of_every_version_since_the_oldest_is_read(version):
     assert Opener(B, A).open(bytes.fromhex(WIRE[version])) == (1, [b"o1", b"o2"])
 
 
+@SECRETS
+def test_a_newer_greenrelay_reads_what_this_one_has_written(secret, monkeypatch):
+    """§7.4"""
+    data = seal(b"o1", secret=secret)
+    monkeypatch.setattr("greenrelay.cluster.envelope.VERSION", VERSION + 1)
+    assert Opener(B, A, secret).open(data) == (1, [b"o1"])
+
+
+@SECRETS
+def test_an_older_greenrelay_says_what_it_can_not_read(secret, monkeypatch):
+    """§7.4"""
+    monkeypatch.setattr("greenrelay.cluster.envelope.VERSION", VERSION + 1)
+    data = seal(b"o1", secret=secret)
+    monkeypatch.undo()
+    assert refused(data, secret=secret) == "newer_version"
+
+
 def test_an_envelope_is_written_as_ever():
     assert seal(b"o1", b"o2").hex() == WIRE[VERSION]
 

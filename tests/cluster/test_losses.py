@@ -282,6 +282,12 @@ def test_a_node_that_leaves_is_lost_at_once(cluster, watcher):  # §9
     cluster.all.remove(cluster.there)
 
 
+def test_a_node_that_has_left_can_be_told_to_leave_again(cluster):  # §9
+    """A server and the app that it serves may both do so."""
+    cluster.there.cluster.stop()
+    cluster.there.cluster.stop()
+
+
 def test_what_was_sent_before_a_node_leaves_arrives(cluster, box):
     pid = cluster.here.spawn("report", box.pid)
     cluster.there.node.send(pid, "last", 1)

@@ -40,6 +40,7 @@ EXAMPLES = [
     operations.Resync(),
     operations.Ask(1, "info", [ONE]),
     operations.Answer(1, None, b""),
+    operations.Draining(True),
 ]
 
 

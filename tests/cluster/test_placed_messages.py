@@ -133,6 +133,11 @@ def test_terminate_ends_it_with_killed(places, watcher):  # §2.5
     assert watcher.news() == [("pid.exit", pid, "killed")]
 
 
+@pytest.mark.parametrize("text", ["nobody", "", "proc@there", "@/"])
+def test_what_is_no_pid_is_not_alive(places, text):  # §2.1
+    assert process.is_alive(text) is False
+
+
 def test_is_alive_tells_of_one_there(places):
     pid = places.there.spawn("idle")
     assert process.is_alive(pid)
@@ -198,21 +203,21 @@ BAD = {"user": {"avatar": Avatar()}}
     ],
     ids=["send", "call", "broadcast", "send_after"],
 )
-def test_what_is_not_portable_is_the_senders_error(cluster, send):  # §7.4
+def test_what_is_not_portable_is_the_senders_error(apart, send):  # §7.4
     with pytest.raises(TypeError, match=r'payload\["user"\]\["avatar"\]'):
-        send(cluster.there.spawn("idle"))
+        send(apart.there.spawn("idle"))
 
 
-def test_a_broadcast_that_can_not_go_reaches_nobody(cluster, box):  # §7.4
+def test_a_broadcast_that_can_not_go_reaches_nobody(apart, box):  # §7.4
     with pytest.raises(NotPortable):
-        process.broadcast([box.pid, cluster.there.spawn("idle")], "topic", Avatar())
+        process.broadcast([box.pid, apart.there.spawn("idle")], "topic", Avatar())
     gevent.sleep(0.01)
     assert box.messages == []
 
 
-def test_a_group_broadcast_that_can_not_go_reaches_nobody(cluster, box):  # §7.4
+def test_a_group_broadcast_that_can_not_go_reaches_nobody(apart, box):  # §7.4
     process.group("all").join(box.pid)
-    cluster.there.run("join", "all", cluster.there.spawn("idle"))
+    apart.there.run("join", "all", apart.there.spawn("idle"))
     wait_until(lambda: len(process.group("all").members()) == 2)
     with pytest.raises(NotPortable):
         process.group("all").broadcast("topic", Avatar())
@@ -220,46 +225,54 @@ def test_a_group_broadcast_that_can_not_go_reaches_nobody(cluster, box):  # §7.
     assert box.messages == []
 
 
-def test_a_reply_that_can_not_go_is_the_callees_error(cluster):  # §7.4
+def test_a_reply_that_can_not_go_is_the_callees_error(apart):  # §7.4
     def callee():
         message = process.inbox().receive()
         with pytest.raises(TypeError):
             message.reply(Avatar())
         message.reply("better")
 
-    pid = cluster.here.spawn(callee)
-    assert cluster.there.run(process.call, pid, "ask") == "better"
+    pid = apart.here.spawn(callee)
+    assert apart.there.run(process.call, pid, "ask") == "better"
 
 
-def test_from_another_thread_what_is_not_portable_is_the_senders_error(cluster):
-    pid = cluster.there.spawn("idle")
+def test_from_another_thread_what_is_not_portable_is_the_senders_error(apart):
+    pid = apart.there.spawn("idle")
     with pytest.raises(NotPortable):
-        in_thread(cluster, process.send, pid, "topic", Avatar())
+        in_thread(apart, process.send, pid, "topic", Avatar())
 
 
-def test_a_message_that_is_too_large_is_the_senders_error(cluster):  # §7.4
+def test_a_message_that_is_too_large_is_the_senders_error(apart):  # §7.4
     with pytest.raises(NotPortable, match="too many"):
-        process.send(cluster.there.spawn("idle"), "topic", "x" * 1024 * 1024)
+        process.send(apart.there.spawn("idle"), "topic", "x" * 1024 * 1024)
 
 
-def test_metadata_that_can_not_go_is_the_joiners_error(cluster):
+def test_metadata_that_can_not_go_is_the_joiners_error(apart):
     with pytest.raises(NotPortable, match="meta"):
-        process.group("all").join(cluster.here.spawn("idle"), {"avatar": Avatar()})
+        process.group("all").join(apart.here.spawn("idle"), {"avatar": Avatar()})
     assert process.group("all").members() == []
 
 
-def test_what_was_returned_and_can_not_go_is_none(cluster, watcher, caplog):  # §2.6
-    pid = cluster.there.spawn("echo")
+def test_what_was_returned_and_can_not_go_is_none(apart, watcher):  # §2.6
+    pid = apart.there.spawn("echo")
     watcher.do(process.monitor, pid)
     process.send(pid, "return object")
     watcher.news()
     (exit,) = watcher.events
     assert (exit.reason, exit.value, exit.error) == ("normal", None, None)
+
+
+def test_what_was_returned_and_can_not_go_is_told(cluster, watcher, caplog):  # §2.6
+    """Within one interpreter: the test reads the other node's log."""
+    pid = cluster.there.spawn("echo")
+    watcher.do(process.monitor, pid)
+    process.send(pid, "return object")
+    watcher.news()
     assert caplog.text.count("which get None") == 1
 
 
-def test_what_was_returned_and_is_too_large_is_none(cluster, watcher):  # §2.6
-    pid = cluster.there.spawn("return_at_length")
+def test_what_was_returned_and_is_too_large_is_none(apart, watcher):  # §2.6
+    pid = apart.there.spawn("return_at_length")
     watcher.do(process.monitor, pid)
     process.send(pid, "go")
     watcher.news()
@@ -267,40 +280,40 @@ def test_what_was_returned_and_is_too_large_is_none(cluster, watcher):  # §2.6
 
 
 @pytest.mark.parametrize("name", ["\ud800", "x" * 1024 * 1024], ids=["surrogate", "long"])
-def test_a_name_that_can_not_be_told_is_an_error(cluster, name):
+def test_a_name_that_can_not_be_told_is_an_error(apart, name):
     with pytest.raises(NotPortable, match="name"):
         process.spawn("tests.cluster.acts:idle", name=name)
     with pytest.raises(NotPortable, match="group"):
-        process.group(name).join(cluster.here.spawn("idle"))
+        process.group(name).join(apart.here.spawn("idle"))
 
 
 # -- one envelope for a turn, one crossing for a node ---------------------------------------
 
 
-def test_what_is_sent_in_one_turn_shares_an_envelope(cluster, box):
-    there = cluster.there.spawn("report", box.pid)
-    cluster.settle()
-    published = count_envelopes(cluster.here)
+def test_what_is_sent_in_one_turn_shares_an_envelope(apart, box):
+    there = apart.there.spawn("report", box.pid)
+    apart.settle()
+    published = count_envelopes(apart.here)
     for number in range(10):
         process.send(there, "topic", number)
     box.wait_for("got", 10)
     assert published() == 1
 
 
-def test_a_broadcast_crosses_once_for_a_node(cluster, box):  # §7.5
-    there = [cluster.there.spawn("report", box.pid) for _ in range(5)]
-    cluster.settle()
-    before = cluster.here.node.counts["cluster_sent"]
+def test_a_broadcast_crosses_once_for_a_node(apart, box):  # §7.5
+    there = [apart.there.spawn("report", box.pid) for _ in range(5)]
+    apart.settle()
+    before = apart.here.node.counts["cluster_sent"]
     assert process.broadcast(there, "topic") == 5
     box.wait_for("got", 5)
-    assert cluster.here.node.counts["cluster_sent"] == before + 1
+    assert apart.here.node.counts["cluster_sent"] == before + 1
 
 
-def test_a_broadcast_to_more_than_an_envelope_holds_reaches_all(cluster):
-    there = [cluster.there.spawn("full_until_told", "now") for _ in range(30)]
+def test_a_broadcast_to_more_than_an_envelope_holds_reaches_all(apart):
+    there = [apart.there.spawn("full_until_told", "now") for _ in range(30)]
     payload = "x" * (1024 * 1024 - 4096 - 700)
     assert process.broadcast(there, "topic", payload) == 30
-    wait_until(lambda: [cluster.there.node.info(pid)["mailbox"] for pid in there] == [1] * 30)
+    wait_until(lambda: [process.info(pid)["mailbox"] for pid in there] == [1] * 30)
 
 
 def count_envelopes(place):

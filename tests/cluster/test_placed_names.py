@@ -5,8 +5,9 @@ import pytest
 
 from greenrelay import process
 from greenrelay.errors import NameTaken, ProcessDown
-from greenrelay.process import Child, Supervisor
+from greenrelay.processes.node import Node
 from greenrelay.testing import wait_until
+from tests.cluster.places import Cluster, MemoryBackend, Place
 
 IDLE = "tests.cluster.acts:idle"
 
@@ -31,15 +32,15 @@ def test_spawn_by_name_from_both_starts_one(places):  # §7.6
     assert settled(places, "lookup", "room") == (*pids, *pids)
 
 
-def test_only_one_lives_of_those_that_were_spawned_by_name(cluster):  # §7.6
+def test_only_one_lives_of_those_that_were_spawned_by_name(apart):  # §7.6
     jobs = [
         gevent.spawn(place.run, "spawn_named", IDLE, f"room {number % 7}")
         for number in range(28)
-        for place in (cluster.here, cluster.there)
+        for place in (apart.here, apart.there)
     ]
     gevent.joinall(jobs, timeout=5, raise_error=True)
-    cluster.settle()
-    alive = [pid for place in cluster.all for pid in map(lambda e: e.pid, place.node)]
+    apart.settle()
+    alive = [pid for place in apart.all for pid in place.ask("list_alive")]
     assert sorted(alive) == sorted({job.value for job in jobs})
 
 
@@ -96,29 +97,28 @@ def test_unregister_frees_a_name_held_there(places):
     assert not process.registry.unregister("room")
 
 
-def test_names_of_a_node_are_its_own(cluster):  # §7.6
-    here, there = both(cluster, "spawn_named", IDLE, "local", "node")
+def test_names_of_a_node_are_its_own(apart):  # §7.6
+    here, there = both(apart, "spawn_named", IDLE, "local", "node")
     assert here != there
-    assert settled(cluster, "lookup", "local") == (here, there)
+    assert settled(apart, "lookup", "local") == (here, there)
 
 
-def test_a_name_of_a_node_is_unknown_elsewhere(cluster):  # §7.6
-    cluster.there.run("spawn_named", IDLE, "local", "node")
-    assert settled(cluster, "lookup", "local")[0] is None
+def test_a_name_of_a_node_is_unknown_elsewhere(apart):  # §7.6
+    apart.there.run("spawn_named", IDLE, "local", "node")
+    assert settled(apart, "lookup", "local")[0] is None
 
 
-def test_a_name_of_a_node_hides_one_of_the_cluster(cluster):
-    theirs = cluster.there.spawn("idle", name="room")
+def test_a_name_of_a_node_hides_one_of_the_cluster(apart):
+    theirs = apart.there.spawn("idle", name="room")
     wait_until(lambda: process.registry.lookup("room"))
-    own = cluster.here.run("spawn_named", IDLE, "room", "node")
+    own = apart.here.run("spawn_named", IDLE, "room", "node")
     assert process.registry.lookup("room") == own
     process.terminate(own)
     wait_until(lambda: process.registry.lookup("room") == theirs)
 
 
 def test_names_from_before_the_cluster_are_known_in_it(cluster):
-    from tests.cluster.places import Cluster, MemoryBackend, Node, Place
-
+    """Within one interpreter: the node that comes late is the test's own."""
     node = Node("late")
     place = Place(node)
     pid = place.spawn("idle", name="older")
@@ -129,16 +129,13 @@ def test_names_from_before_the_cluster_are_known_in_it(cluster):
     wait_until(lambda: process.registry.lookup("older") == pid)
 
 
-def test_a_new_node_knows_the_names_at_once(cluster):
-    pid = cluster.there.spawn("idle", name="room")
-    assert cluster.add("third").run("lookup", "room") == pid
+def test_a_new_node_knows_the_names_at_once(apart):
+    pid = apart.there.spawn("idle", name="room")
+    assert apart.add("third").run("lookup", "room") == pid
 
 
 def test_a_supervised_name_runs_once(places, watcher):  # §2
-    def supervise():
-        return Supervisor([Child(IDLE, name="single")]).start()
-
-    here, there = both(places, supervise)
+    here, there = both(places, "supervise", "single")
     wait_until(lambda: process.registry.lookup("single"))
     places.settle()
     pid = process.registry.lookup("single")
@@ -150,12 +147,10 @@ def test_a_supervised_name_runs_once(places, watcher):  # §2
 
 
 def test_a_supervisor_takes_over_a_name_whose_node_is_lost(cluster):  # §7.2
-    def supervise():
-        return Supervisor([Child(IDLE, name="single")]).start()
-
-    cluster.there.run(supervise)
+    """Within one interpreter: over the others, test_far_losses.py loses nodes."""
+    cluster.there.run("supervise", "single")
     wait_until(lambda: process.registry.lookup("single"))
-    supervisor = cluster.here.run(supervise)
+    supervisor = cluster.here.run("supervise", "single")
     cluster.kill(cluster.there)
     wait_until(lambda: getattr(process.registry.lookup("single"), "node", "") == "here")
     process.cancel(supervisor)
@@ -207,15 +202,15 @@ def test_a_group_broadcast_reaches_members_of_all_nodes(places, box):  # §7.5
     assert box.wait_for("got", 3) == [["topic", 1, None]] * 3
 
 
-def test_a_group_broadcast_crosses_once_for_a_node(cluster, box):  # §7.5
+def test_a_group_broadcast_crosses_once_for_a_node(apart, box):  # §7.5
     for _ in range(5):
-        cluster.there.run("join", "all", cluster.there.spawn("report", box.pid))
+        apart.there.run("join", "all", apart.there.spawn("report", box.pid))
     wait_until(lambda: len(process.group("all").members()) == 5)
-    cluster.settle()
-    before = cluster.here.node.counts["cluster_sent"]
+    apart.settle()
+    before = apart.here.node.counts["cluster_sent"]
     process.group("all").broadcast("topic")
     box.wait_for("got", 5)
-    assert cluster.here.node.counts["cluster_sent"] == before + 1
+    assert apart.here.node.counts["cluster_sent"] == before + 1
 
 
 def test_a_watcher_of_a_group_is_told_of_members_elsewhere(places, watcher):  # §2.13
@@ -234,3 +229,9 @@ def test_a_watcher_of_a_group_is_told_of_members_elsewhere(places, watcher):  # 
     process.terminate(there)
     wait_until(lambda: len(got) > 2)
     assert got[1:] == [("group.join", there, {"a": 1}), ("group.leave", there, {"a": 1})]
+
+
+def test_a_group_may_be_called_after_a_process(places):  # §2.13
+    there, watched = places.there.spawn("idle"), places.here.spawn("idle")
+    places.there.run("join", watched, there)
+    wait_until(lambda: process.group(watched).members() == [there])

@@ -69,10 +69,10 @@ def test_a_connection_moves_to_a_target_there(places, box):  # §3
 
 def test_a_connection_there_is_controlled_from_here(places, box):
     pid = places.here.spawn("report", box.pid)
-    session = open_on(places.there, places.there.spawn("idle"))
-    process.send(session.pid, "ws.control", {"target_pid": pid})
+    client_pid = places.there.ask("open_websocket", places.there.spawn("idle"))
+    process.send(client_pid, "ws.control", {"target_pid": pid})
     box.wait_for("got")
-    say(session, "hello")
+    places.there.ask("say", client_pid, "hello")
     assert box.wait_for("got", 2)[1][1] == "hello"
 
 
@@ -81,6 +81,23 @@ def test_a_connection_closes_with_its_target(places):  # §3
     session = connect(places, pid)
     process.send(pid, "fail", "bad")
     wait_until(lambda: [frame.code for frame in session.transport.frames] == [1011])
+
+
+def test_a_target_that_ends_as_its_node_stops_is_gone_for_a_restart(cluster):  # §7.2, §9
+    pid = cluster.there.spawn("idle")
+    session = connect(cluster, pid)
+    cluster.there.node.note_draining(True)
+    process.cancel(pid)
+    wait_until(lambda: [frame.code for frame in session.transport.frames] == [1012])
+
+
+def test_a_node_that_comes_up_late_knows_who_stops(cluster):  # §7.2, §9
+    cluster.there.node.note_draining(True)
+    late = cluster.add("late")
+    pid = cluster.there.spawn("idle")
+    session = open_on(late, pid)
+    process.cancel(pid)
+    wait_until(lambda: [frame.code for frame in session.transport.frames] == [1012])
 
 
 def test_a_stream_gets_events_from_there(places):  # §5
@@ -124,10 +141,10 @@ def fill(places, pid):
     return session
 
 
-def test_many_who_hold_back_go_on_a_few_at_a_time(cluster):  # §7.7
-    pid = cluster.there.spawn("full_until_told", "now")
-    fill(cluster, pid)
-    sessions = [connect(cluster, pid) for _ in range(100)]
+def test_many_who_hold_back_go_on_a_few_at_a_time(apart):  # §7.7
+    pid = apart.there.spawn("full_until_told", "now")
+    fill(apart, pid)
+    sessions = [connect(apart, pid) for _ in range(100)]
     assert all(session.pause_if_full() for session in sessions)
     process.send(pid, "now")
     wait_until(lambda: any(session.transport.is_reading for session in sessions))
@@ -136,6 +153,7 @@ def test_many_who_hold_back_go_on_a_few_at_a_time(cluster):  # §7.7
 
 
 def test_a_full_way_stops_the_clients_of_all_targets_there(cluster, monkeypatch):  # §7.3
+    """Within one interpreter: the way is held up by the test."""
     monkeypatch.setattr(pressure, "HIGH_BYTES", 10_000)
     session = connect(cluster, cluster.there.spawn("idle"))
     cluster.there.backend.hang()
@@ -149,19 +167,21 @@ def test_a_full_way_stops_the_clients_of_all_targets_there(cluster, monkeypatch)
 
 
 def test_a_lost_node_closes_connections_with_1012(cluster):  # §7.2
+    """Within one interpreter: over the others, test_far_losses.py loses nodes."""
     session = connect(cluster, cluster.there.spawn("idle"))
     cluster.kill(cluster.there)
     wait_until(lambda: [frame.code for frame in session.transport.frames] == [1012])
 
 
-def test_a_message_that_is_too_large_for_a_node_is_counted(cluster):
-    session = connect(cluster, cluster.there.spawn("idle"))
+def test_a_message_that_is_too_large_for_a_node_is_counted(apart):
+    session = connect(apart, apart.there.spawn("idle"))
     say(session, "x" * 1024 * 1024)
     gevent.sleep(0)
-    assert cluster.here.node.counts["cluster_dropped"] == 1
+    assert apart.here.node.counts["cluster_dropped"] == 1
 
 
 def test_a_broadcast_is_encoded_once_by_the_node_that_receives_it(cluster, monkeypatch):  # §7.5
+    """Within one interpreter: the test counts what the other node encodes."""
     target = cluster.there.spawn("idle")
     sessions = [open_on(cluster.there, target) for _ in range(3)]
     for session in sessions[1:]:

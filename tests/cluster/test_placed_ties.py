@@ -2,8 +2,6 @@
 
 import logging
 
-import gevent
-
 from greenrelay import process
 from greenrelay.testing import wait_until
 from tests.sample_processes import waiting_events
@@ -88,6 +86,7 @@ def test_messages_come_before_the_exit(places, box):  # §2.2
     def body():
         pid = places.there.spawn("talk_and_end", process.pid(), 50, "shutdown")
         process.monitor(pid)
+        process.send(pid, "go")
         assert process.events().receive(timeout=5).reason == "shutdown"
         return len([process.inbox().receive(timeout=0) for _ in range(50)])
 
@@ -173,6 +172,7 @@ def test_the_other_side_of_an_unlinked_one_is_not_taken_along(places, watcher): 
 
 
 def test_an_unlink_that_meets_a_link_leaves_both_sides_alike(cluster, watcher, box):  # §2.4
+    """Within one interpreter: both have to be on their way at once."""
     there = cluster.there.spawn("idle")
     watcher.do(process.link, there)
     cluster.settle()
@@ -198,24 +198,23 @@ def test_spawn_with_a_link_and_a_monitor_of_the_holder(places, watcher):  # §2
     ]
 
 
-def test_a_node_that_watches_is_told_once(cluster, watcher):
-    pid = cluster.there.spawn("idle")
+def test_a_node_that_watches_is_told_once(apart, watcher):
+    pid = apart.there.spawn("idle")
     for _ in range(3):
         watcher.do(process.monitor, pid)
-    cluster.settle()
+    apart.settle()
     assert process.info(pid)["watchers"] == 1
 
 
-def test_a_watched_one_forgets_those_who_ended(cluster, watcher):
-    pid = cluster.there.spawn("idle")
+def test_a_watched_one_forgets_those_who_ended(apart, watcher):
+    pid = apart.there.spawn("idle")
     watcher.do(process.monitor, pid)
     watcher.do(process.link, pid)
     wait_until(lambda: process.info(pid)["watchers"] == 1)
     watcher.do(process.unlink, pid)
     process.terminate(watcher.pid)
     wait_until(lambda: process.info(pid)["watchers"] == 0)
-    gevent.sleep(0.005)
-    assert process.info(pid)["links"] == []
+    wait_until(lambda: process.info(pid)["links"] == [])
 
 
 def test_an_end_for_any_reason_is_told(places, watcher, caplog):  # §2.6

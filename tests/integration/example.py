@@ -20,7 +20,14 @@ def state(page):
 
 
 class ExampleServer:
-    """`greenrelay serve app_example.app:app`, in an operating system's process of its own."""
+    """`greenrelay serve app_example.app:app`, in an operating system's process of its own.
+
+    Args:
+        arguments: of the command besides.
+    """
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
 
     def __enter__(self):
         self.start()
@@ -32,7 +39,7 @@ class ExampleServer:
     def start(self, port=0):
         """Start it, and return once it accepts connections."""
         command = [sys.executable, "-m", "greenrelay", "serve", "app_example.app:app"]
-        command += ["--port", str(port), "--drain-seconds", "1"]
+        command += ["--port", str(port), "--drain-seconds", "1", *self.arguments]
         self.process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         self.lines = Queue()
         self.reader = Thread(target=self.read)

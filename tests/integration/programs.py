@@ -56,8 +56,8 @@ class Program:
         assert self.is_up(), self.text
         return self.LISTENING.findall(self.text)[-1]
 
-    def connect_ws(self, **options):
-        return WebSocketClient(self.url.replace("http", "ws", 1) + "/ws", **options)
+    def connect_ws(self, path="/ws", **options):
+        return WebSocketClient(self.url.replace("http", "ws", 1) + path, **options)
 
     def get(self, path="/"):
         """Return the answer to an ordinary request."""

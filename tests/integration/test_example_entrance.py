@@ -124,45 +124,53 @@ def test_crashed_room_is_taken_off_the_list(in_process):
         news = process.listen("lobby.rooms")
         entrance = process.spawn(lobby.lobby)
         process.send(entrance, "sse.join")
-        room = process.spawn(pretend_room, entrance)
+        room = process.spawn(pretend_room)
         seen = [news.receive(SECONDS).payload for _ in range(2)]
         process.terminate(room)
         seen.append(news.receive(SECONDS).payload)
-        process.send(entrance, "sse.leave")
         return seen
 
-    def pretend_room(entrance):
-        process.send(entrance, "room.people", {"name": "tea", "people": 3})
+    def pretend_room():
+        process.group("rooms").join(meta={"name": "tea", "people": 3})
         process.inbox().receive()
 
     assert in_process(watch) == [[], [{"name": "tea", "people": 3}], []]
 
 
-def test_empty_room_is_not_kept_awake_by_the_lobby(in_process):
+def test_room_says_how_many_are_in_it_until_it_is_empty(in_process):
     def visit():
-        process.group("lobby").join()
-        news, me = process.listen("room.people"), {"client_pid": process.pid()}
+        rooms, me = process.group("rooms"), {"client_pid": process.pid()}
+        rooms.watch()
+        news = process.inbox()
+        news.receive(SECONDS)
         room = process.spawn(chat.room, "tea")
-        for topic in ("ws.join", "ws.leave"):
-            process.send(room, topic, {**me, "metadata": {"nick": "Ada"}})
-            yield (
-                news.receive(SECONDS).payload["people"],
-                process.group("rooms").members() == [room],
-            )
+        process.send(room, "ws.join", {**me, "metadata": {"nick": "Ada"}})
+        while (message := news.receive(SECONDS)).topic != "group.join":
+            pass
+        yield message.payload["meta"]
+        process.send(room, "ws.leave", me)
+        while news.receive(SECONDS).topic != "group.leave":
+            pass
+        yield rooms.details()
         process.cancel(room)
 
-    assert in_process(lambda: list(visit())) == [(1, True), (0, False)]
+    assert in_process(lambda: list(visit())) == [{"name": "tea", "people": 1}, {}]
 
 
 def test_lobby_ends_when_nobody_looks_and_when_it_is_asked_to(in_process):
-    def watch():
-        for end in (lambda pid: process.send(pid, "sse.leave"), process.cancel):
-            entrance = process.spawn(lobby.lobby, monitor=True)
-            process.send(entrance, "sse.join")
-            end(entrance)
-            yield process.events().receive(SECONDS).reason
+    def look(pid):
+        process.send(pid, "sse.join")
+        process.listen("lobby.rooms").receive(SECONDS)
 
-    assert in_process(lambda: list(watch())) == ["normal", "normal"]
+    def watch():
+        entrance = process.spawn(lobby.lobby, monitor=True)
+        process.spawn(look, entrance)
+        yield process.events().receive(SECONDS).reason
+        entrance = process.spawn(lobby.lobby, monitor=True)
+        process.cancel(entrance)
+        yield process.events().receive(SECONDS).reason
+
+    assert in_process(lambda: list(watch())) == ["normal", "cancelled"]
 
 
 def test_the_fullest_rooms_are_listed_first_and_empty_ones_not_at_all():

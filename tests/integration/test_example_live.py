@@ -179,14 +179,14 @@ def test_ticker_ends_when_nobody_looks(node):
     wait_until(lambda: not node.is_alive(pid))
 
 
-def test_doorbell_ends_with_the_last_page(in_process, node):
+def test_note_reaches_the_group_of_its_person(in_process):
     def ring():
-        pid = process.spawn(live.doorbell)
-        notes = process.listen("note.sent")
-        for topic in ("sse.join", "note.sent", "sse.leave"):
-            process.send(pid, topic, "ding")
-        return pid, notes.receive(SECONDS).payload
+        pid, notes = process.spawn(live.door), process.listen("note.sent")
+        process.send(pid, "sse.join", {"metadata": {"name": "Grace"}})
+        group = process.group("notes:Grace")
+        wait_until(group.members)
+        group.broadcast("note.sent", "ding")
+        process.cancel(pid)
+        return notes.receive(SECONDS).payload
 
-    pid, note = in_process(ring)
-    assert note == "ding"
-    wait_until(lambda: not node.is_alive(pid))
+    assert in_process(ring) == "ding"

@@ -10,7 +10,7 @@ from gevent import subprocess  # its loop reaps children: the other's exit codes
 
 from greenrelay.testing import EventStreamClient, wait_until
 from tests.integration import raw
-from tests.integration.gunicorns import APP, GEVENT, LEGACY, PYWSGI, RELAYING
+from tests.integration.gunicorns import APP, GEVENT, LEGACY, PYWSGI, RELAY, RELAYING
 from tests.integration.programs import ROOT, SECONDS
 
 # -- relaying ------------------------------------------------------------------
@@ -21,6 +21,7 @@ from tests.integration.programs import ROOT, SECONDS
     [
         pytest.param(GEVENT, id="gevent"),
         pytest.param(PYWSGI, id="pywsgi"),
+        pytest.param(RELAY, id="ours"),
         pytest.param((*GEVENT, "--preload"), id="preloaded"),
     ],
 )
@@ -111,6 +112,27 @@ def test_relays_hold_none_of_the_workers_slots(gunicorn):
     assert {client.read_close() for client in clients} == {(1012, "shutdown")}
     for client in clients:
         client.close()
+
+
+def test_our_worker_has_so_many_slots_and_relays_hold_none(gunicorn):
+    """§10.3: who came first is served until it leaves."""
+    served = gunicorn(*RELAY, "--worker-connections", "1", "--keep-alive", "60")
+    with served.connect_ws() as relayed, raw.RawClient(served.url) as kept:
+        ask(kept, "/?kept")
+        with raw.RawClient(served.url) as waiting:
+            waiting.send(raw.head("GET /?waiting HTTP/1.1", upgrade=None, connection=None))
+            relayed.send("hello")
+            assert relayed.receive() == "hello"
+            ask(kept, "/?again")
+            kept.close()
+            assert waiting.read_answer().status == 200
+    wait_until(lambda: "?waiting" in served.text, SECONDS)
+    assert served.text.index("?again") < served.text.index("?waiting")
+
+
+def ask(client, path):
+    client.send(raw.head(f"GET {path} HTTP/1.1", upgrade=None, connection=None))
+    assert client.read_answer().status == 200
 
 
 def test_client_that_resets_in_its_handshake_costs_nothing(gunicorn):

@@ -8,7 +8,7 @@ from gevent import subprocess  # its loop reaps children: the other's exit codes
 
 from greenrelay.testing import UpgradeRefused, wait_until
 from tests.integration import raw
-from tests.integration.gunicorns import APP, GEVENT, PYWSGI
+from tests.integration.gunicorns import APP, GEVENT, PYWSGI, RELAY
 from tests.integration.programs import SECONDS
 
 MORE = """
@@ -40,7 +40,9 @@ def start(name):
     return process.spawn(globals()[name])
 """
 
-WORKERS = pytest.mark.parametrize("arguments", [GEVENT, PYWSGI], ids=["gevent", "pywsgi"])
+WORKERS = pytest.mark.parametrize(
+    "arguments", [GEVENT, PYWSGI, RELAY], ids=["gevent", "pywsgi", "ours"]
+)
 
 
 @pytest.fixture

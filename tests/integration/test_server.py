@@ -49,6 +49,22 @@ def test_connection_ends_when_the_client_says_so(node, relay_server, request_byt
         assert client.read_rest() == b""
 
 
+@pytest.mark.parametrize("length", [[], [("Content-Length", "4")]], ids=["chunked", "counted"])
+def test_answer_to_head_has_no_body_that_the_next_answer_would_be_behind(relay_server, length):
+    """RFC 9112 §6.3: also not the end of a chunked one, nor what an app gives all the same."""
+
+    def app(environ, start_response):
+        start_response("200 OK", length)
+        return iter([b"bo", b"dy"])
+
+    server = relay_server(app)
+    with raw.RawClient(server.url) as client:
+        client.send(PLAIN.replace(b"GET", b"HEAD"))
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        _, after_head = client.read_rest().split(b"\r\n\r\n", 1)
+    assert after_head.startswith(b"HTTP/1.1 200 OK")
+
+
 def test_idle_connection_ends_without_a_word(node, relay_server):
     """§8"""
     log = Lines()

@@ -7,7 +7,7 @@ import pytest
 from greenrelay import process
 from greenrelay.errors import InvalidPID, NameNotRegistered, NameTaken, ProcessDown
 from greenrelay.message import Exit, LinkDown
-from greenrelay.pid import PID
+from greenrelay.pid import ID_BYTES, PID
 from greenrelay.processes.functions import resolve_target
 from greenrelay.processes.node import SPARE_IDS, Node, default_name
 from greenrelay.testing import leaks, wait_until
@@ -71,6 +71,14 @@ def test_pid_takes_its_randomness_from_an_argument():
 def test_no_two_pids_are_the_same(node):
     """§1.1"""
     assert len({node.make_pid("proc") for _ in range(3 * SPARE_IDS)}) == 3 * SPARE_IDS
+
+
+def test_randomness_that_somebody_gives_is_asked_for_one_pid_at_a_time():
+    """§1.1: a device may give less than is asked for, and a test's counter repeats itself."""
+    asked = []
+    node = Node("n", random=lambda count: asked.append(count) or bytes([len(asked)]) * count)
+    pids = {node.make_pid("proc") for _ in range(3)}
+    assert (len(pids), asked) == (3, [ID_BYTES] * 4)
 
 
 @pytest.mark.parametrize("name", ["a@b", "a/b", "a b", "\n"])

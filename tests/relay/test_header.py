@@ -1,5 +1,7 @@
 """A relay header between the view that writes it and the middleware that reads it."""
 
+import copy
+import pickle
 from decimal import Decimal
 
 import pytest
@@ -56,6 +58,16 @@ def test_a_written_header_is_ascii():
 def test_a_middleware_that_rewrites_the_text_has_the_last_word():
     rewritten = write(max_rate=5).replace("5", "6")
     assert read_header(rewritten, WEBSOCKET).max_rate == 6
+
+
+@pytest.mark.parametrize(
+    "store", [copy.copy, copy.deepcopy, lambda header: pickle.loads(pickle.dumps(header))]
+)
+def test_a_written_header_may_be_stored_with_its_response(store):
+    """As caches of responses do: the text is all that counts."""
+    written = write(compression=True)
+    assert type(store(written)) is str
+    assert store(written) == written
 
 
 def test_a_header_of_the_other_kind_is_read_by_that_kinds_rules():

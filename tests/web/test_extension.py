@@ -69,6 +69,19 @@ def test_empty_node_is_a_node(app, node):
 # -- answers -------------------------------------------------------------------
 
 
+def test_answer_that_is_no_relay_any_more_announces_its_length(app, relay, recorder):
+    """Somebody has put a page in its place."""
+
+    @app.get("/")
+    def page():
+        response = relay.websocket(recorder.pid)
+        del response.headers["X-WS-Relay"]
+        response.response = ["hello, ", "world"]
+        return response
+
+    assert app.test_client().get("/").headers["Content-Length"] == "12"
+
+
 def test_websocket_answers_with_the_header(relay, recorder):
     response = relay.websocket(recorder.pid, metadata={"user": 7}, heartbeat_interval="30s")
     assert response.status_code == 200

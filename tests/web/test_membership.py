@@ -6,6 +6,7 @@ import pytest
 from flask import Flask
 
 from greenrelay import GreenRelay, process
+from greenrelay.cluster.memory import MemoryBackend
 from greenrelay.errors import ClusterError, ConfigurationError
 from greenrelay.processes.node import Node
 from greenrelay.testing import UpgradeRefused, wait_until
@@ -44,6 +45,21 @@ def test_two_served_apps_of_one_cluster_share_names(relay_server):
     pid = one.get("/spawn").text
     assert two.get("/spawn").text == pid
     assert pid.startswith(f"proc@{one.node.name}/")
+
+
+def test_a_view_is_503_while_the_cluster_is_away(relay_server, monkeypatch, caplog):
+    """§7.1: a name can't be claimed."""
+    server = relay_server(make_app(f"memory:{secrets.token_hex(4)}"))
+    monkeypatch.setattr(MemoryBackend, "claim", refuse)
+    answer = server.get("/spawn")
+    assert (answer.status[:3], answer.headers["Retry-After"]) == ("503", "5")
+    assert answer.text == "the cluster is away\n"
+    told = [line.getMessage() for line in caplog.records if line.levelname != "INFO"]
+    assert told == ["'/spawn': nobody answers"]
+
+
+def refuse(backend, name, pid):
+    raise ClusterError("nobody answers")
 
 
 def test_a_client_of_one_app_reaches_a_process_of_the_other(relay_server):

@@ -1,9 +1,11 @@
 """How nodes find and lose each other through a real Redis (§7.2, §7.9)."""
 
+import os
 import signal
 import time
 
 import gevent
+import gevent.os
 import pytest
 import redis
 
@@ -26,6 +28,31 @@ def test_a_new_member_is_known_within_a_second(join):
     two = join("two", lease=15)
     wait_until(lambda: two.me in one.receiver.members, SECONDS)
     assert time.monotonic() - began < 1
+
+
+def test_who_answers_before_a_join_is_answered_is_heard(join, server, make_proxy):
+    proxy = make_proxy(server)
+    one = join("one")
+    one.receiver.on_up = lambda member: one.backend.publish(member, b"welcome")
+    proxy.first_delay = 0.05
+    two = join("two", f"redis://127.0.0.1:{proxy.port}")
+    wait_until(lambda: two.got_of(one) == [b"welcome"], SECONDS)
+
+
+def test_a_forked_child_is_no_member(pair, server):
+    one, two = pair
+    child = gevent.os.fork_and_watch()
+    if child == 0:
+        try:
+            gevent.sleep(LEASE)
+            os._exit(int(one.backend.publish(two.me, b"from the child")))
+        finally:
+            os._exit(2)
+    gevent.sleep(1.5 * LEASE)
+    assert gevent.os.waitpid(child, 0)[1] == 0
+    assert one.backend.publish(two.me, b"from the parent")
+    wait_until(lambda: two.got_of(one) == [b"from the parent"], SECONDS)
+    assert (one.receiver.lost, one.receiver.maybe_lost) == ([], [])
 
 
 def test_members_stay_for_longer_than_a_lease(join):

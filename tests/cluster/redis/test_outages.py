@@ -6,6 +6,7 @@ import time
 import gevent
 import pytest
 
+from greenrelay.cluster.redis_keys import Keys, write_bundle, write_member
 from greenrelay.errors import ClusterError
 from greenrelay.testing import wait_until
 from tests.cluster.backends import SECONDS
@@ -68,6 +69,32 @@ def test_an_absence_is_told_once_and_its_end(patient, server, caplog):
     wait_until(lambda: "is back" in caplog.text, SECONDS)
     lines = [record for record in caplog.records if "is away" in record.getMessage()]
     assert len(lines) in (1, 2)  # of each node that has noticed
+
+
+def test_a_password_that_is_wanted_all_at_once_is_told_once(patient, server, caplog):
+    """Without one, Redis lets who connects in, and hangs up on what he asks."""
+    server.cli("config", "set", "requirepass", "secret")
+    for kind in ("normal", "pubsub"):
+        server.cli("--pass", "secret", "client", "kill", "type", kind)
+    with pytest.raises(ClusterError, match="refuses the login"):
+        patient[0].backend.claim("room", "proc@one/1")
+    assert "is back" not in caplog.text
+
+
+def test_a_server_that_is_back_is_found_within_a_tenth_of_the_lease(
+    join, server, caplog, monkeypatch
+):
+    """Else an absence of a third of it may cost the membership."""
+    monkeypatch.setattr("random.uniform", lambda first, last: last)
+    with caplog.at_level("INFO"):
+        one = join("one", lease=6.0)
+        server.stop()
+        one.backend._on_again()
+        gevent.sleep(3.2)
+        server.start()
+        began = time.monotonic()
+        wait_until(lambda: "is back" in caplog.text, SECONDS)
+    assert time.monotonic() - began < 1.2
 
 
 def test_what_is_published_meanwhile_arrives_afterwards(patient, server):
@@ -203,6 +230,39 @@ def test_the_loop_turns_while_redis_hangs(pair, server):
         gevent.sleep(0.001)
         slowest = max(slowest, time.monotonic() - began)
     assert slowest < 0.2
+
+
+def test_others_have_their_turn_while_much_comes_at_once(pair, server):
+    """As after an outage: the server's buffer is never empty."""
+    one, two = pair
+    start, end = write_bundle(write_member(one.me), [b"x" * 1_000_000]).split(b"x" * 1_000_000)
+    assert end == b""
+    text = "".join(f"\\{byte:03}" for byte in start)
+    much = f"local data = '{text}' .. string.rep('x', 1000000)"
+    script = f"{much} for i = 1, 25 do redis.call('publish', KEYS[1], data) end"
+    with Turns() as turns:
+        server.cli("eval", script, 1, Keys("default").channel(two.me))
+        wait_until(lambda: len(two.got_of(one)) == 25, SECONDS)
+    assert turns.slowest < 0.03
+
+
+class Turns:
+    """The longest that the event loop has worked between two turns of a timer, in CPU time."""
+
+    slowest = 0.0
+
+    def __enter__(self):
+        self._greenlet = gevent.spawn(self._run)
+        return self
+
+    def _run(self):
+        while True:
+            began = time.thread_time()
+            gevent.sleep(0.001)
+            self.slowest = max(self.slowest, time.thread_time() - began)
+
+    def __exit__(self, *error):
+        self._greenlet.kill()
 
 
 def test_a_claim_while_redis_is_away_is_told(patient, server, monkeypatch):

@@ -1,4 +1,6 @@
-"""An app context that nobody could tell from a fresh one is kept (§2.7)."""
+"""An app context that nobody has a hand in is renewed without Flask (§2.7)."""
+
+import contextvars
 
 import pytest
 from flask import Flask, appcontext_popped, appcontext_pushed, g, has_app_context
@@ -13,18 +15,34 @@ def bare():
     assert not has_app_context()
 
 
-def test_untouched_context_is_kept(bare):
-    turn, seen = AppTurn(bare), []
+def test_context_is_another_each_time_and_flask_makes_the_first(bare):
+    turn, seen, made = AppTurn(bare), [], []
+    make = bare.app_context
+    bare.app_context = lambda: made.append(make()) or made[-1]
     for _ in range(3):
         turn.enter()
         seen.append(app_ctx._get_current_object())
         turn.leave()
     turn.close(None)
-    assert seen == seen[:1] * 3
+    assert (len({id(context) for context in seen}), made) == (3, seen[:1])
     assert not has_app_context()
 
 
-def test_g_of_a_kept_context_is_fresh_each_time(bare):
+def test_fresh_context_has_what_flask_gives_it(bare):
+    bare.config["SERVER_NAME"] = "example.org"
+    turn = AppTurn(bare)
+    turn.enter()
+    turn.leave()
+    turn.enter()
+    with bare.app_context() as other:
+        pass
+    ours = app_ctx._get_current_object()
+    assert (ours.app, vars(ours).keys()) == (bare, vars(other).keys())
+    assert ours.url_adapter.server_name == "example.org"
+    turn.close(None)
+
+
+def test_g_is_fresh_each_time(bare):
     """§2.7: nothing of one message is seen by the next."""
     turn = AppTurn(bare)
     turn.enter()
@@ -42,6 +60,52 @@ def test_who_holds_the_old_g_still_has_what_is_in_it(bare):
     held = g._get_current_object()
     turn.leave()
     assert held.name == "used"
+    turn.close(None)
+
+
+@pytest.mark.parametrize("teardowns", [0, 1])
+def test_who_has_copied_the_contextvars_sees_no_later_message(bare, teardowns):
+    """§2.7: helpers in threads, and `asyncio`, run in such a copy."""
+    for _ in range(teardowns):
+        bare.teardown_appcontext(lambda error: None)
+    turn = AppTurn(bare)
+    turn.enter()
+    before = contextvars.copy_context()
+    g.name = "one"
+    turn.leave()
+    turn.enter()
+    g.name = "two"
+    assert before.run(lambda: g.name) == "one"
+    assert before.run(app_ctx._get_current_object) is not app_ctx._get_current_object()
+    turn.close(None)
+
+
+def test_process_may_wait_in_a_copy_of_its_contextvars(bare):
+    """§2.7: as who calls `Context.run()` around a loop over its inbox does."""
+    turn, seen = AppTurn(bare), []
+    bare.teardown_appcontext(lambda error: seen.append(g.get("name")))
+    turn.enter()
+    inside = contextvars.copy_context()
+    for name in ("one", None):
+        inside.run(setattr, g._get_current_object(), "name", name)
+        inside.run(turn.leave)
+        inside.run(turn.enter)
+    turn.leave()
+    turn.close(None)
+    assert seen == ["one", None, None, None]
+
+
+def test_who_pushes_the_context_elsewhere_sees_no_later_message(bare):
+    """§2.7: so a helper greenlet is given the context of what it helps with."""
+    turn = AppTurn(bare)
+    turn.enter()
+    g.name, held = "one", app_ctx._get_current_object()
+    turn.leave()
+    turn.enter()
+    g.name = "two"
+    with held:
+        assert g.name == "one"
+    assert g.name == "two"
     turn.close(None)
 
 
@@ -154,14 +218,27 @@ def test_g_of_another_class_is_fresh_each_time(bare, globals_class):
     turn.close(None)
 
 
-@pytest.mark.parametrize("name", ["connection", "g"])
-def test_context_with_something_on_it_is_not_kept(bare, name):
+@pytest.mark.parametrize("name", ["connection", "url_adapter"])
+def test_what_is_stored_on_a_context_itself_is_gone(bare, name):
     """§2.7: extensions have kept their connections there, before there was `g`."""
     turn = AppTurn(bare)
     turn.enter()
-    setattr(app_ctx, name, bare.app_ctx_globals_class())
+    setattr(app_ctx, name, "used")
     turn.leave()
-    assert not has_app_context()
+    turn.enter()
+    assert getattr(app_ctx, name, None) is None
+    turn.close(None)
+
+
+def test_what_a_teardown_stores_on_a_context_is_gone(bare):
+    """§2.7"""
+    turn = AppTurn(bare)
+    bare.teardown_appcontext(lambda error: setattr(app_ctx, "connection", "closed"))
+    turn.enter()
+    turn.leave()
+    turn.enter()
+    assert not hasattr(app_ctx, "connection")
+    turn.close(None)
 
 
 def test_teardown_that_is_added_late_is_run(bare):
