@@ -27,5 +27,5 @@ def test_lowest_versions_are_the_lower_bounds():
     bounds = [BOUND.match(line) for line in declared()]
     pins = (ROOT / "scripts" / "lowest.txt").read_text().splitlines()
     assert sorted(line for line in pins if not line.startswith("#")) == sorted(
-        f"{bound['name']}=={bound['version']}" for bound in bounds
+        {f"{bound['name']}=={bound['version']}" for bound in bounds}
     )
