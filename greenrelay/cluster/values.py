@@ -50,8 +50,9 @@ SMALL_BYTES: Final = 1024
 KEPT_BYTES: Final = 1024 * 1024 + SMALL_BYTES
 """An encoder that has written more than an envelope is not kept, nor its buffer."""
 
-KEPT_PIDS: Final = 1024
-"""So many PIDs are kept as they were read: most messages are of few processes."""
+KEPT_PIDS: Final = 16 * 1024
+"""So many PIDs are kept as they were read, in 6 MB at most: a room's broadcast names all of its
+clients each time, in one order, and of more than are kept none would be found."""
 
 _NUMBER = struct.Struct(">Q")
 

@@ -38,7 +38,7 @@ def test_a_broadcast_crosses_once_per_node(crowd):  # §7.5
 
 @pytest.mark.parametrize("watching", [1, OTHERS])
 def test_the_loss_of_a_node_pauses_nobody(crowd, watching):  # §7.2
-    *one, _ = crowd.lose(10_000, watching)
+    *_, one, _ = crowd.lose(10_000, watching)
     assert one.what.endswith("pause of one node")
     assert 0 < one.value < 50
 
