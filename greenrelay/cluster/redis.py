@@ -80,7 +80,7 @@ class RedisBackend:
         try:
             self._control.connect()
         except ClusterError as error:
-            raise ClusterError(f"can't join the cluster at {self._url.shown}: {error}") from None
+            raise ClusterError(f"{self._url.shown}: {error}") from None
         self._control.start()
         self._membership = Membership(self._site, self._control, receiver, self._assert_soon)
         try:

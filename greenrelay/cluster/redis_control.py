@@ -123,12 +123,13 @@ class Control:
         errand = _Errand(command, answer)
         self._put(errand)
         try:
-            answer = answer.get(timeout=timeout)
-        except gevent.Timeout:
-            problem = self._problem or f"no answer within {timeout:.1f} s"
-            raise ClusterError(f"{self._url.shown}: {problem}") from None
+            answer.wait(timeout)  # a gevent.Timeout from here is the caller's own
         finally:
             errand.answer = None  # nobody waits: what has not been sent yet need not be
+        if not answer.ready():
+            problem = self._problem or f"no answer within {timeout:.1f} s"
+            raise ClusterError(f"{self._url.shown}: {problem}")
+        answer = answer.get()
         if isinstance(answer, Refusal):
             raise ClusterError(f"{self._url.shown}: {answer}{self._advise(answer)}")
         return answer, errand.sent

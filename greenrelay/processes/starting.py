@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from greenrelay.errors import GreenRelayError
 from greenrelay.pid import PID
 from greenrelay.processes.entity import Entity, ProcessNode
 from greenrelay.processes.functions import resolve_target
@@ -107,7 +106,7 @@ def _take_name(node: SpawnNode, process: Process, name: str, scope: Scope) -> PI
     """Name a process that has not begun, or end it; return who has the name."""
     try:
         holder = node.take_name(name, process.pid, scope)
-    except GreenRelayError:
+    except BaseException:  # also the spawner's own end, while it waited
         process.kill(NOPROC)
         raise
     if holder != process.pid:

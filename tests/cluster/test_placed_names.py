@@ -44,6 +44,15 @@ def test_only_one_lives_of_those_that_were_spawned_by_name(apart):  # §7.6
     assert sorted(alive) == sorted({job.value for job in jobs})
 
 
+def test_an_interrupted_spawn_by_name_leaves_no_process_without_it(cluster):  # §7.6
+    spawner = cluster.here.spawn("spawn_named", IDLE, "room")
+    gevent.sleep(0)  # it asks the backend now, if that takes asking
+    process.terminate(spawner)
+    cluster.settle()
+    left = {entity.pid for entity in cluster.here.node}
+    assert left == {process.registry.lookup("room")} - {None}
+
+
 def test_spawn_by_a_name_held_there_gives_the_holder(places):  # §2
     pid = places.there.spawn("idle", name="room")
     assert process.spawn(IDLE, name="room") == pid

@@ -283,6 +283,14 @@ def test_a_claim_whose_answer_was_lost_holds_no_name(join, proxy, monkeypatch):
     wait_until(lambda: two.backend.claim("room", "proc@two/1") == "proc@two/1", SECONDS)
 
 
+def test_the_time_out_of_who_claims_reaches_him_as_it_is(join, proxy):  # §7.6
+    one = join("one", f"redis://127.0.0.1:{proxy.port}", lease=LONG)
+    proxy.hold()
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
+        one.backend.claim("room", "proc@one/1")
+    proxy.go_on()
+
+
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_stop_takes_two_seconds_at_most_without_redis(patient, server, number):
     one, two = patient
