@@ -51,6 +51,9 @@ INCARNATION_BYTES: Final = 12
 FIRST_NEWS_SECONDS: Final = 2.0
 """How long a start waits for the names and groups of those who are there already."""
 LOOK_SECONDS: Final = 0.005
+MAX_FORMER_MEMBERS: Final = 10_000
+"""So many are remembered: each client that closes is one, and a cron job may be one a minute. It is a
+second guard: the backend tells of nobody who has not joined just now."""
 RESYNC_SECONDS: Final = 1.0
 """Between a loss and telling all again: others are likely to be lost with it."""
 
@@ -84,9 +87,9 @@ class Cluster:
         """Who we are just now."""
         self.peers = Peers()
         """The other members."""
-        self._former: set[Member] = set()
-        """Those that are lost: another start has another incarnation, and what one of these has
-        sent to us, as who we are now, could be taken a second time."""
+        self._former: dict[Member, None] = {}
+        """Those that were lost last: another start has another incarnation, and what one of these
+        has sent to us, as who we are now, could be taken a second time."""
         self._table = node.table
         self._reports = Reports(node)
         self._slices = Slices()
@@ -232,7 +235,9 @@ class Cluster:
         if peer is None:
             return
         self.peers.remove(peer)
-        self._former.add(member)
+        self._former[member] = None
+        if len(self._former) > MAX_FORMER_MEMBERS:
+            del self._former[next(iter(self._former))]
         peer.lose()
         self._slices.add(self._work_off(peer))
         log_soon(log, logging.INFO, "node %s is lost", member.node)

@@ -7,6 +7,7 @@ import pytest
 
 from greenrelay import process
 from greenrelay.cluster import inquiries
+from greenrelay.cluster.backend import Member
 from greenrelay.cluster.cluster import Cluster
 from greenrelay.cluster.memory import MemoryBackend
 from greenrelay.cluster.operations import Name, Send, encode
@@ -409,6 +410,17 @@ def test_another_node_of_our_name_is_told(cluster, caplog):
     gevent.sleep(0.01)
     twin.stop()
     assert "another node is called 'here', too" in caplog.text
+
+
+def test_members_of_long_ago_are_not_remembered(cluster, monkeypatch):
+    """Each client that closes is one: a program that runs each minute would be a leak."""
+    monkeypatch.setattr("greenrelay.cluster.cluster.MAX_FORMER_MEMBERS", 3)
+    for number in range(5):
+        client = Member(f"client-{number}", f"{number:016}")
+        cluster.here.cluster.on_up(client)
+        cluster.here.cluster.on_lost(client)
+    former = [member.node for member in cluster.here.cluster._former]
+    assert former == ["client-2", "client-3", "client-4"]
 
 
 def test_what_is_no_envelope_is_refused(cluster):  # §7.4
