@@ -53,6 +53,13 @@ class Receiver(Protocol):
             count: by how much the counter goes up.
         """
 
+    def on_refused(self, what: str, count: int) -> None:
+        """Take note: so many came that are nothing of a member's; nothing is missing for that.
+
+        Args:
+            what, count: as above.
+        """
+
 
 class Backend(Protocol):
     """What carries bytes between members, and keeps the names that are unique among them."""

@@ -195,12 +195,12 @@ class Cluster:
     def on_up(self, member: Member) -> None:
         """Tell a new member all there is."""
         if member.node == self.node.name:
-            text = "another node is called %r, too: give each its own --node"
-            log_soon(log, logging.ERROR, text, member.node)
+            text = f"another node is called {member.node!r}, too: give each its own --node"
+            self._reports.note("cluster_refused", text)
             return
         if member in self._former:
-            text = "node %s can't come back under the incarnation that was lost"
-            log_soon(log, logging.ERROR, text, member.node)
+            text = f"node {member.node!r} can't come back under the incarnation that was lost"
+            self._reports.note("cluster_refused", text)
             return
         former = self.peers.named(member.node)
         if former is not None:
@@ -265,6 +265,10 @@ class Cluster:
         """Count a loss, and tell all again, soon."""
         self._reports.note("cluster_lost", f"lost between nodes, perhaps: {what}", count)
         self._resync_later()
+
+    def on_refused(self, what: str, count: int) -> None:
+        """Count what was no member's."""
+        self._reports.note("cluster_refused", f"refused: {what}", count)
 
     # -- to others -------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Names of keys and channels in Redis, and what stands in them.
 
     greenrelay:{deployment}:node:NAME:INCARNATION       channel: what is published to one member
-    greenrelay:{deployment}:{tag}:events                channel: who has come and gone
+    greenrelay:{deployment}:{tag}:events                channel: that somebody has come or gone
+    greenrelay:{deployment}:{tag}:news                  sorted set: who has, by version
     greenrelay:{deployment}:{tag}:members               sorted set: member → when its lease ends
     greenrelay:{deployment}:{tag}:lost                  sorted set: member → when it was lost
     greenrelay:{deployment}:{tag}:version               counts the events
@@ -16,14 +17,20 @@ between braces counts for that. Channels of members have none, so they spread ov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import functools
+import re
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgpack
 
 from greenrelay.cluster.backend import Member
+from greenrelay.errors import InvalidPID
+from greenrelay.pid import ID_BYTES, PID
 
 _BUNDLE_ITEMS: Final = 2
+_INCARNATION: Final = re.compile(r"[A-Za-z0-9_-]{16}")
 
 
 class Keys:
@@ -33,6 +40,7 @@ class Keys:
         self._prefix = f"greenrelay:{deployment}:"
         tagged = f"{self._prefix}{{{deployment}}}:"
         self.events: Final = f"{tagged}events"
+        self.news: Final = f"{tagged}news"
         self.members: Final = f"{tagged}members"
         self.lost: Final = f"{tagged}lost"
         self.version: Final = f"{tagged}version"
@@ -53,16 +61,42 @@ def write_member(member: Member) -> str:
     return f"{member.incarnation}:{member.node}"
 
 
+@functools.lru_cache(maxsize=1024)  # each message has one
 def read_member(text: str) -> Member:
     """Return the member that `write_member()` wrote.
 
     Raises:
-        ValueError: it is no member.
+        ValueError: it is no member: 16 URL-safe characters, and the name of a node.
     """
     incarnation, colon, node = text.partition(":")
-    if not (incarnation and colon and node):
+    if not colon or not _INCARNATION.fullmatch(incarnation):
         raise ValueError(f"{text!r:.80} is no member")
+    try:
+        PID.make("proc", node, bytes(ID_BYTES))
+    except InvalidPID:
+        raise ValueError(f"{text!r:.80} is no member") from None
     return Member(node, incarnation)
+
+
+def read_members(texts: Iterable[bytes]) -> list[Member]:
+    """Return the members of a list; what is none was not written by one of us."""
+    members = []
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            members.append(read_member(text.decode()))
+    return members
+
+
+def read_event(data: bytes) -> tuple[int, str, Member]:
+    """Return what Redis tells of a member: the version since then, `+` or `-`, and who it is.
+
+    Raises:
+        ValueError: it is nothing of the kind.
+    """
+    sign, version, text = data.decode().split(" ", 2)
+    if sign not in ("+", "-"):
+        raise ValueError(f"{sign!r:.80} is neither + nor -")
+    return int(version), sign, read_member(text)
 
 
 def write_bundle(sender: str, items: Sequence[bytes]) -> bytes:
@@ -79,7 +113,7 @@ def read_bundle(data: bytes) -> tuple[Member, list[bytes]]:
     try:
         bundle = msgpack.unpackb(data)
     except Exception as error:  # msgpack has a dozen classes for it, and ValueError is one
-        raise ValueError(f"no msgpack: {error}") from None
+        raise ValueError(f"no msgpack: {error!s:.80}") from None
     if not isinstance(bundle, list) or len(bundle) != _BUNDLE_ITEMS:
         raise ValueError("no pair of sender and items")
     sender, items = bundle

@@ -5,15 +5,16 @@
               ▼
             everybody is lost to us; a new incarnation; join
 
-Our own clock decides: from the end of the lease on, others may have declared us lost.
+Our own clock decides: from the end of the lease on, others may have declared us lost. Who comes and
+goes is told by a refresh; what comes on channels is a hint that one is due.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -23,8 +24,8 @@ from gevent.event import Event
 from greenrelay.cluster.backend import Member, Receiver
 from greenrelay.cluster.redis_backoff import Backoff
 from greenrelay.cluster.redis_control import Control
+from greenrelay.cluster.redis_hearsay import LOOK_SECONDS, Hearsay
 from greenrelay.cluster.redis_joining import join
-from greenrelay.cluster.redis_keys import read_bundle, read_member
 from greenrelay.cluster.redis_listener import A_TURN
 from greenrelay.cluster.redis_roster import Roster
 from greenrelay.cluster.redis_stay import Site, Stay
@@ -35,12 +36,6 @@ log = logging.getLogger("greenrelay.cluster")
 
 RETRY_SECONDS: Final = 0.1
 """Between a refresh whose answer was lost and the next one."""
-
-MAX_EARLY: Final = 10_000
-"""Messages kept until we know that we have joined, a moment after others do."""
-
-YIELD_ITEMS: Final = 64
-"""After so many, a millisecond or two, the others have their turn."""
 
 LEAVE_SECONDS: Final = 1.0
 """Redis has so long to hear that we leave; else our keys end with the lease."""
@@ -58,6 +53,7 @@ class Membership:
 
     stay: Stay
     _roster: Roster
+    _hearsay: Hearsay
 
     def __init__(
         self, site: Site, control: Control, receiver: Receiver, on_again: Callable[[], None]
@@ -70,8 +66,10 @@ class Membership:
         self._is_member = False
         self._deadline = 0.0  # of our lease, by our clock
         self._due = 0.0  # of the next refresh
-        self._early: deque[bytes] = deque(maxlen=MAX_EARLY)
+        self._next_look = 0.0  # not before
+        self._next_ping = 0.0
         self._nudge = Event()
+        self._has_heard = Event()
         self._greenlet: gevent.Greenlet[..., None] | None = None
 
     def start(self, me: Member) -> None:
@@ -81,6 +79,7 @@ class Membership:
             ClusterError: why not, in one line.
         """
         self._roster = Roster(me, self._on_up, self._on_lost, self._site.url.lease)
+        self._listen()
         self.stay = Stay(self._site, me, self)
         try:
             self._join("")
@@ -92,6 +91,7 @@ class Membership:
     def leave(self) -> None:
         """Be no member any more. Switches: yes."""
         self._is_member = False
+        self._hearsay.receiver = _Nobody()
         if self._greenlet is not None:
             self._greenlet.kill()
         try:
@@ -105,7 +105,7 @@ class Membership:
     def abandon(self) -> None:
         """Do and tell nothing more, as if we had never been: for a forked child. Never blocks."""
         self._is_member = False
-        self._receiver = _Nobody()
+        self._receiver = self._hearsay.receiver = _Nobody()
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
         self.stay.end(block=False)
@@ -118,44 +118,19 @@ class Membership:
     # What comes in, in the listeners' greenlets.
 
     def on_event(self, data: bytes) -> None:
-        """Take who has come, or gone."""
-        if not self._is_member:
-            return  # the list is read when we join
-        try:
-            sign, version, text = data.decode().split(" ", 2)
-            member, number = read_member(text), int(version)
-        except ValueError:
-            self._receiver.on_maybe_lost("events that nobody can read", 1)
-            return
-        if member == self.stay.me and sign == "-":
-            self.isolate()
-        elif not self._roster.read_event(number, sign, member):
-            self.refresh_soon()
+        """Take a hint that somebody has come, or gone."""
+        self._hearsay.on_event(data)
+        self._has_heard.set()
 
     def on_message(self, data: bytes) -> None:
-        """Take what a member has published to us. Switches: yes."""
-        if not data:
-            return  # somebody looked whether we live
-        if not self._is_member:
-            # Who has heard of us already may be quicker than the answer that we have joined.
-            self._early.append(data)
-            return
-        try:
-            member, items = read_bundle(data)
-        except ValueError as error:
-            self._receiver.on_maybe_lost(f"messages that nobody can read ({error})", 1)
-            return
-        for count, item in enumerate(items, 1):
-            if count % YIELD_ITEMS == 0:
-                gevent.sleep(A_TURN)
-            # Each time: what the receiver is told may end our stay, or the member's.
-            if self._is_member and self._roster.hear(member):
-                self._receiver.on_bytes(member, item)
+        """Take what somebody has published to us. Switches: yes."""
+        self._hearsay.on_message(data)
 
     def on_gap(self) -> None:
         """Take note that the subscription was away."""
         self._receiver.on_maybe_lost("missed, while the subscription was away", 1)
         self._roster.version = ""
+        self._hearsay.version = -1
         self.refresh_soon()
 
     def on_maybe_lost(self, what: str, count: int) -> None:
@@ -170,16 +145,29 @@ class Membership:
         self.stay.writer.remove(member)
         self._receiver.on_lost(member)
 
+    def _listen(self) -> None:
+        pause = functools.partial(gevent.sleep, A_TURN)
+        self._hearsay = Hearsay(self._roster, self._receiver, self.refresh_soon, pause)
+
     # The lease, in a greenlet of its own.
 
     def _keep(self) -> None:
         while True:
-            self._nudge.wait(max(0.0, self._due - time.monotonic()))
+            has_hint = self._nudge.wait(max(0.0, self._due - time.monotonic()))
+            gevent.sleep(max(0.0, self._next_look - time.monotonic()))
             self._nudge.clear()
-            self.stay.ping()
-            gevent.spawn(self._check_places)
+            self._next_look = time.monotonic() + LOOK_SECONDS
+            self._look_after(not has_hint)
             if not self._refresh():
                 self._start_over()
+
+    def _look_after(self, is_due: bool) -> None:
+        """Find out whether our connections are good; not with each hint: answers take time."""
+        now = time.monotonic()
+        if is_due or now >= self._next_ping:
+            self._next_ping = now + self._timeout / 2
+            self.stay.ping()
+            gevent.spawn(self._check_places)
 
     def refresh_soon(self) -> None:
         """Ask whether we are still a member, and who else is. Never blocks."""
@@ -191,6 +179,7 @@ class Membership:
         if left <= 0:
             return False
         known = "" if self._roster.has_missing else self._roster.version
+        self._hearsay.begin_look()
         try:
             reply, sent = self._control.ask_when(
                 self.stay.scripts.refresh(known, is_valid=True), min(left, self._timeout)
@@ -209,26 +198,32 @@ class Membership:
         reply, sent = join(self._site, self._control, self.stay, instead_of)
         self._is_member = True
         self._take_report(reply, sent)
-        while self._early:
-            self.on_message(self._early.popleft())
         if instead_of:
             gevent.spawn(self._free_quietly, instead_of)
 
     def _take_report(self, reply: Any, sent: float) -> None:
         """Take what a script reports: a lease that begins when it was sent, and the members."""
         lease = self._site.url.lease
-        _, version, next_end, late, *lists = reply
+        _, version, next_end, late, *changes = reply
         self._deadline = sent + lease
         self.stay.writer.renew(self._deadline)
         now = time.monotonic()
         jitter = random.uniform(0.0, lease / 30)  # not all at once, when somebody's lease ends
         self._due = min(sent + lease / 3, now + next_end / 1000 + jitter)
-        if lists:
-            members, lost = ([item.decode() for item in items] for items in lists)
-            self._roster.read_list(version.decode(), members, lost, now)
-        self._roster.lose_missing(now)
         for member in late:
             gevent.spawn(self._free_quietly, member.decode())
+        if changes:
+            self._catch_up(int(version))
+            self._hearsay.take(version.decode(), changes, now)
+        self._roster.lose_missing(now)
+        self._hearsay.end_look()
+
+    def _catch_up(self, version: int) -> None:
+        """Hear what was published before the news: a member's last words come before its loss."""
+        end = time.monotonic() + LOOK_SECONDS
+        while self._hearsay.version < version and (left := end - time.monotonic()) > 0:
+            self._has_heard.clear()
+            self._has_heard.wait(left)
 
     def _start_over(self) -> None:
         old = self.stay
@@ -237,7 +232,7 @@ class Membership:
         me = self._receiver.on_isolated()
         old.end(block=False)
         self._roster.become(me)
-        self._early.clear()
+        self._listen()
         self.stay = Stay(self._site, me, self)
         backoff = Backoff(self._timeout)
         while not self._is_member:
@@ -279,4 +274,7 @@ class _Nobody:
         raise AssertionError("a forked child has no membership to lose")
 
     def on_maybe_lost(self, what: str, count: int) -> None:
+        """Ignore it."""
+
+    def on_refused(self, what: str, count: int) -> None:
         """Ignore it."""

@@ -1,8 +1,7 @@
 """Who is a member, as one node knows it. No I/O, and no clock of its own.
 
-It hears of members from lists, from events, and from the bytes of members that it has not heard of
-yet; each of these may be late or missing. Two rules: a member that was told as lost never comes up
-again, and it is told so once.
+It hears of members from the lists and the news that Redis keeps, and of nothing that anybody could
+publish. Two rules: a member that was told as lost never comes up again, and it is told so once.
 
 A member that is on no list, and is not among the lost, is missing because Redis has lost data: it
 has a lease's time to register again.
@@ -15,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from greenrelay.cluster.backend import Member
-from greenrelay.cluster.redis_keys import read_member
 
 MAX_GONE: Final = 10_000
 """So many of the lost are remembered; they are told apart by incarnation, which never returns."""
@@ -53,12 +51,24 @@ class Roster:
     def __iter__(self) -> Iterator[Member]:
         return iter(tuple(self._up.values()))
 
+    def is_gone(self, member: Member) -> bool:
+        """Tell whether somebody is a member no more, or is us."""
+        return member in self._gone or member == self._me
+
+    def is_free(self, node: str) -> bool:
+        """Tell whether no incarnation of a node is up."""
+        return node not in self._up
+
+    def is_known(self, version: int) -> bool:
+        """Tell whether the news up to a version are known."""
+        return bool(self.version) and version <= int(self.version)
+
     def hear(self, member: Member) -> bool:
         """Take note that a member lives; false if it is none any more, or is us."""
         other = self._up.get(member.node)
         if other == member:
             return True
-        if member in self._gone or member == self._me:
+        if self.is_gone(member):
             return False
         if other is not None:
             self.lose(other)
@@ -92,7 +102,7 @@ class Roster:
         self._gone.clear()
 
     def read_event(self, version: int, sign: str, member: Member) -> bool:
-        """Take an event; false if others were missed before it: read the list."""
+        """Take one of the news; false if others were missed before it: read the list."""
         known = int(self.version) if self.version else -1
         if version <= known:
             return True  # the list was read after it
@@ -108,12 +118,12 @@ class Roster:
         return True
 
     def read_list(
-        self, version: str, members: Iterable[str], lost: Iterable[str], now: float
+        self, version: str, members: Iterable[Member], lost: Iterable[Member], now: float
     ) -> None:
         """Take the whole list."""
-        for text in lost:
-            self.lose(read_member(text))
-        listed = {read_member(text) for text in members}
+        for member in lost:
+            self.lose(member)
+        listed = set(members)
         for member in self:
             if member not in listed:
                 self._missing.setdefault(member, now + self._lease)

@@ -1,8 +1,9 @@
 """What Redis does in one step: members, their leases, and names.
 
-The clock is Redis's own. Whoever comes, leaves or is lost makes the version one higher and is told
-on the events' channel as `+ VERSION MEMBER` or `- VERSION MEMBER`; a node that has seen them all
-knows the members without the list, so a refresh costs the same with two nodes and with a thousand.
+The clock is Redis's own. Whoever comes, leaves or is lost makes the version one higher and is news:
+`+ VERSION MEMBER` or `- VERSION MEMBER`. It is told on the events' channel, to which others may
+publish, too, so members take it for a hint to refresh. A refresh answers with the news since the
+version that the node knows, and costs the same with two nodes and with a thousand.
 
 Every key lives no longer than the leases of those who keep it: nothing is left of nodes that died.
 """
@@ -20,14 +21,17 @@ LOST_KEPT_MS: Final = 600_000
 REAP_AT_ONCE: Final = 100
 """A refresh declares so many lost at most; the next one goes on."""
 
+NEWS_KEPT: Final = 1000
+"""Who has missed more of them reads the lists."""
+
 FREE_AT_ONCE: Final = 500
 """Names freed in one step, about a millisecond of Redis's time."""
 
 YOUNG_MS: Final = 2000
 """Nodes take about so long to be back after Redis was started again."""
 
-_COMMON: Final = """
-local MEMBERS, LOST, VERSION, NAMES, YOUNG, OWN = unpack(KEYS)
+_COMMON_TEXT: Final = """
+local MEMBERS, LOST, VERSION, NAMES, YOUNG, OWN, NEWS = unpack(KEYS)
 local PUBLISH, EVENTS, SEED = ARGV[1], ARGV[2], ARGV[3]
 local LEASE, ME = tonumber(ARGV[4]), ARGV[5]
 local time = redis.call('TIME')
@@ -39,7 +43,12 @@ local function tell(sign, member)
     redis.call('SET', VERSION, SEED, 'NX')
     redis.call('INCR', VERSION)
     keep(VERSION, LEASE)
-    redis.call(PUBLISH, EVENTS, sign .. ' ' .. redis.call('GET', VERSION) .. ' ' .. member)
+    local version = redis.call('GET', VERSION)
+    local event = sign .. ' ' .. version .. ' ' .. member
+    redis.call('ZADD', NEWS, version, event)
+    redis.call('ZREMRANGEBYRANK', NEWS, 0, -1 - NEWS_KEPT)
+    keep(NEWS, LEASE)
+    redis.call(PUBLISH, EVENTS, event)
 end
 local function lose(member)
     redis.call('ZREM', MEMBERS, member)
@@ -62,13 +71,22 @@ local function report(known, late)
     local version = redis.call('GET', VERSION)
     local first = redis.call('ZRANGE', MEMBERS, 0, 0, 'WITHSCORES')
     local reply = {'ok', version, first[2] - now, late}
-    if version ~= known then
+    if version == known then return reply end
+    local missed = version - (tonumber(known) or version)
+    if missed > 0 and missed <= redis.call('ZCARD', NEWS) then
+        reply[5] = redis.call('ZRANGE', NEWS, -missed, -1)
+    else
         reply[5] = redis.call('ZRANGE', MEMBERS, 0, -1)
         reply[6] = redis.call('ZRANGE', LOST, 0, -1)
     end
     return reply
 end
-""".replace("REAP_AT_ONCE", str(REAP_AT_ONCE)).replace("LOST_KEPT_MS", str(LOST_KEPT_MS))
+"""
+_COMMON: Final = (
+    _COMMON_TEXT.replace("REAP_AT_ONCE", str(REAP_AT_ONCE))
+    .replace("LOST_KEPT_MS", str(LOST_KEPT_MS))
+    .replace("NEWS_KEPT", str(NEWS_KEPT))
+)
 
 _JOIN: Final = """
 local node = string.match(ME, '^[^:]*:(.*)$')
@@ -107,7 +125,7 @@ if redis.call('ZSCORE', MEMBERS, ME) then lose(ME) end
 reap()
 redis.call('DEL', OWN)
 if redis.call('ZCARD', MEMBERS) == 0 then
-    redis.call('DEL', MEMBERS, LOST, VERSION, NAMES, YOUNG)
+    redis.call('DEL', MEMBERS, LOST, VERSION, NAMES, YOUNG, NEWS)
 end
 """
 
@@ -182,7 +200,8 @@ class Scripts:
         """Keep the lease: `ok …`, `again …` (Redis had lost its data) or `lost`.
 
         Args:
-            version: the last one known; the reply has the lists only if there is another.
+            version: the last one known; the reply has the news since then, or the
+                lists if that is too long ago.
             is_valid: our own clock says that the lease has not ended.
         """
         return self._make(_REFRESH, version, str(int(is_valid)))
@@ -215,4 +234,4 @@ class Scripts:
         own = keys.names_of(owner or self.me)
         shared = (keys.members, keys.lost, keys.version, keys.names, keys.young)
         # The text each time, not its hash: Redis may have been started anew, or be another one.
-        return ("EVAL", _COMMON + body, "6", *shared, own, *self._common, *args)
+        return ("EVAL", _COMMON + body, "7", *shared, own, keys.news, *self._common, *args)

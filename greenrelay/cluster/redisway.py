@@ -1,6 +1,6 @@
 """The way of a client to the nodes that share a Redis: redis-py, in a thread and without gevent.
 
-    [the thread] events and our channel ─► the roster, on_bytes ; the lease, refreshed by a third
+    [the thread] our channel ─► on_bytes ; events ─► a look ; the lease, refreshed by a third
     [any thread] publish ─► one round trip; nobody has heard it: the member is lost
 
 It is a member as the nodes are, by the same keys and scripts. One that was declared lost, as its
@@ -28,7 +28,8 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from greenrelay.cluster.backend import Member, Receiver
-from greenrelay.cluster.redis_keys import Keys, read_bundle, read_member, write_bundle
+from greenrelay.cluster.redis_hearsay import LOOK_SECONDS, Hearsay
+from greenrelay.cluster.redis_keys import Keys, write_bundle
 from greenrelay.cluster.redis_roster import Roster
 from greenrelay.cluster.redis_scripts import Scripts
 from greenrelay.cluster.redis_urls import Login, RedisUrl, parse_redis_url
@@ -57,7 +58,7 @@ class RedisWay:
         self._hearing: Any = None
         self._thread: threading.Thread | None = None
         self._is_stopping = False
-        self._deadline = self._due = 0.0
+        self._deadline = self._due = self._next_look = 0.0
 
     # -- for any thread --------------------------------------------------------------------
 
@@ -128,7 +129,7 @@ class RedisWay:
                 if self._hearing is None:
                     self._subscribe()
                     self._receiver.on_maybe_lost("while the subscription was away", 1)
-                    self._due, self._roster.version = 0.0, ""
+                    self._due, self._roster.version, self._hearsay.version = 0.0, "", -1
                 self._turn()
                 backoff = 0.0
             except Exception as error:  # the outermost: a bug of ours must not end the client
@@ -154,31 +155,12 @@ class RedisWay:
         if message is None or message["type"] not in ("message", "smessage"):
             return
         if message["channel"] == self._keys.events.encode():
-            self._on_event(message["data"])
-        elif message["data"]:
-            self._on_message(message["data"])
+            self._hearsay.on_event(message["data"])
+        else:
+            self._hearsay.on_message(message["data"])
 
-    def _on_event(self, data: bytes) -> None:
-        try:
-            sign, version, text = data.decode().split(" ", 2)
-            member, number = read_member(text), int(version)
-        except ValueError:
-            self._receiver.on_maybe_lost("an event that nobody can read", 1)
-            return
-        if member == self._me and sign == "-":
-            self._start_over()
-        elif not self._roster.read_event(number, sign, member):
-            self._due = 0.0
-
-    def _on_message(self, data: bytes) -> None:
-        try:
-            member, items = read_bundle(data)
-        except ValueError:
-            self._receiver.on_maybe_lost("a message that nobody can read", 1)
-            return
-        for item in items:
-            if self._roster.hear(member):
-                self._receiver.on_bytes(member, item)
+    def _look_soon(self) -> None:
+        self._due = min(self._due, self._next_look)
 
     # -- being a member --------------------------------------------------------------------
 
@@ -188,6 +170,7 @@ class RedisWay:
         seed = random.randrange(_SEEDS)
         self._scripts = Scripts(self._keys, me, self._url.lease, verb, seed)
         self._roster = Roster(me, self._receiver.on_up, self._receiver.on_lost, self._url.lease)
+        self._hearsay = Hearsay(self._roster, self._receiver, self._look_soon, _go_on)
 
     def _join(self, instead_of: str) -> None:
         sent = time.monotonic()
@@ -198,6 +181,8 @@ class RedisWay:
 
     def _refresh(self) -> None:
         sent = time.monotonic()
+        self._next_look = sent + LOOK_SECONDS
+        self._hearsay.begin_look()
         known = "" if self._roster.has_missing else self._roster.version
         reply = self._redis.execute_command(*self._scripts.refresh(known, is_valid=True))
         if reply[0] == b"lost":
@@ -207,17 +192,24 @@ class RedisWay:
 
     def _read(self, reply: Any, sent: float) -> None:
         """Take what a script reports: a lease that begins when it was sent, and the members."""
-        _, version, next_end, late, *lists = reply
+        _, version, next_end, late, *changes = reply
         self._deadline = sent + self._url.lease
         self._due = min(sent + self._url.lease / 3, time.monotonic() + next_end / 1000 + 0.01)
-        if lists:
-            members, lost = ([item.decode() for item in items] for items in lists)
-            self._roster.read_list(version.decode(), members, lost, time.monotonic())
+        if changes:
+            self._catch_up(int(version))
+            self._hearsay.take(version.decode(), changes, time.monotonic())
         self._roster.lose_missing(time.monotonic())
+        self._hearsay.end_look()
         self.is_joined = True
         for member in late:  # who finds a member's end frees its names
             while self._redis.execute_command(*self._scripts.free(member.decode())):
                 pass
+
+    def _catch_up(self, version: int) -> None:
+        """Hear what was published before the news: a member's last words come before its loss."""
+        end = time.monotonic() + LOOK_SECONDS
+        while self._hearsay.version < version and time.monotonic() < end:
+            self._take(self._next(LOOK_SECONDS))
 
     def _start_over(self) -> None:
         """Lose everybody, and come back as another member."""
@@ -261,6 +253,10 @@ class RedisWay:
         if self._redis is not None:
             with contextlib.suppress(RedisError, OSError):
                 self._redis.close()
+
+
+def _go_on() -> None:
+    """Pause for nobody: the thread is our own."""
 
 
 def _connect(url: RedisUrl) -> Any:

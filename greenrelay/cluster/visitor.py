@@ -215,6 +215,10 @@ class Visitor:
             for peer in self._peers.values():
                 self.hand_over(peer, encode(operations.Resync()))
 
+    def on_refused(self, what: str, count: int) -> None:
+        """Tell what was no member's, once a second at most."""
+        self._refuse(f"refused: {what}")
+
     def on_bytes(self, member: Member, data: bytes) -> None:
         """Take what a node tells."""
         with self.lock:

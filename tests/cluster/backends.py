@@ -32,6 +32,7 @@ class Recorder:
         self.me = me
         self.up, self.lost, self.isolated = [], [], 0
         self.maybe_lost = []
+        self.refused = []
         self.bytes = {}
         self.when_lost = None
         """Called with each member that is lost."""
@@ -58,6 +59,9 @@ class Recorder:
 
     def on_maybe_lost(self, what, count):
         self.maybe_lost.append((what, count))
+
+    def on_refused(self, what, count):
+        self.refused.append((what, count))
 
     def is_up(self, member):
         return self.up.count(member) > self.lost.count(member)

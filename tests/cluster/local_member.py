@@ -64,6 +64,9 @@ class Program:
     def on_maybe_lost(self, what, count):
         tell("maybe_lost", text=what, count=count)
 
+    def on_refused(self, what, count):
+        tell("refused", text=what, count=count)
+
     # -- orders -----------------------------------------------------------------
 
     def send(self, node, count, seed, sizes):

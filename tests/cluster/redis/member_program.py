@@ -39,6 +39,9 @@ class Teller:
     def on_maybe_lost(self, what, count):
         tell("maybe lost", what, count)
 
+    def on_refused(self, what, count):
+        tell("refused", what, count)
+
 
 def main():
     node, url = sys.argv[1:]

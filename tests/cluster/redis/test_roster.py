@@ -3,7 +3,6 @@
 import pytest
 
 from greenrelay.cluster.backend import Member
-from greenrelay.cluster.redis_keys import write_member
 from greenrelay.cluster.redis_roster import MAX_GONE, Roster
 
 ME = Member("me", "m" * 16)
@@ -22,18 +21,14 @@ def roster(told):
     return Roster(ME, lambda m: told.append(("up", m)), lambda m: told.append(("lost", m)), 10.0)
 
 
-def texts(*members):
-    return [write_member(member) for member in members]
-
-
 def test_a_list_brings_members_up_except_oneself(roster, told):
-    roster.read_list("5", texts(ME, ONE), [], 0.0)
+    roster.read_list("5", [ME, ONE], [], 0.0)
     assert told == [("up", ONE)]
 
 
 def test_the_same_list_tells_nothing_new(roster, told):
-    roster.read_list("5", texts(ONE), [], 0.0)
-    roster.read_list("5", texts(ONE), [], 1.0)
+    roster.read_list("5", [ONE], [], 0.0)
+    roster.read_list("5", [ONE], [], 1.0)
     assert told == [("up", ONE)]
 
 
@@ -59,18 +54,18 @@ def test_who_is_lost_is_lost_once_and_stays_it(roster, told):
     roster.hear(ONE)
     roster.lose(ONE)
     roster.lose(ONE)
-    roster.read_list("9", texts(ONE), texts(ONE), 0.0)
+    roster.read_list("9", [ONE], [ONE], 0.0)
     assert not roster.hear(ONE)
     assert told == [("up", ONE), ("lost", ONE)]
 
 
 def test_who_was_never_up_is_not_lost(roster, told):
-    roster.read_list("5", [], texts(ONE), 0.0)
+    roster.read_list("5", [], [ONE], 0.0)
     assert told == []
 
 
 def test_who_was_lost_before_we_came_does_not_come_up(roster):
-    roster.read_list("5", [], texts(ONE), 0.0)
+    roster.read_list("5", [], [ONE], 0.0)
     assert not roster.hear(ONE)
 
 
@@ -84,7 +79,7 @@ def test_who_is_missing_has_a_lease_to_come_back(roster, told):
     roster.hear(ONE)
     roster.read_list("1", [], [], 0.0)
     roster.lose_missing(9.0)
-    roster.read_list("2", texts(ONE), [], 9.5)
+    roster.read_list("2", [ONE], [], 9.5)
     roster.lose_missing(30.0)
     assert told == [("up", ONE)]
 
