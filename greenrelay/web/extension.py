@@ -209,6 +209,8 @@ class RelayResponse(Response):
         if self.status_code == 200:
             for name, _ in self.headers:
                 if name in _RELAY_HEADERS:
+                    if not self.response:  # for the client, where no router takes it
+                        self.headers.setdefault("Content-Length", "0")
                     return self.headers
         return super().get_wsgi_headers(environ)
 

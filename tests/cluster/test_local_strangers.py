@@ -3,6 +3,8 @@
 import _socket
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from gevent import subprocess
@@ -20,6 +22,13 @@ sock.connect(sys.argv[1])
 sock.settimeout(5)
 print(sock.recv(1))
 """
+
+
+@pytest.fixture
+def tmp_path():
+    """A short one: the name of a Unix socket has 107 bytes at most."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -82,6 +82,13 @@ def test_answer_that_is_no_relay_any_more_announces_its_length(app, relay, recor
     assert app.test_client().get("/").headers["Content-Length"] == "12"
 
 
+def test_answer_announces_that_it_has_no_body(app, relay, recorder):
+    """A client gets it where no router takes it; without, it would come in chunks."""
+    with app.test_request_context():
+        response = relay.websocket(recorder.pid)
+        assert response.get_wsgi_headers({})["Content-Length"] == "0"
+
+
 def test_websocket_answers_with_the_header(relay, recorder):
     response = relay.websocket(recorder.pid, metadata={"user": 7}, heartbeat_interval="30s")
     assert response.status_code == 200
