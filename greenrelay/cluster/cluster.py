@@ -52,8 +52,8 @@ FIRST_NEWS_SECONDS: Final = 2.0
 """How long a start waits for the names and groups of those who are there already."""
 LOOK_SECONDS: Final = 0.005
 MAX_FORMER_MEMBERS: Final = 10_000
-"""So many are remembered: each client that closes is one, and a cron job may be one a minute. It is a
-second guard: the backend tells of nobody who has not joined just now."""
+"""So many are remembered: each client that closes is one, and a cron job may be one a minute. It is
+a second guard: the backend tells of nobody who has not joined just now."""
 RESYNC_SECONDS: Final = 1.0
 """Between a loss and telling all again: others are likely to be lost with it."""
 

@@ -103,6 +103,7 @@ def move(old, new, places, served, box):
         target = {"target_pid": new.spawn("report", other.pid)}
         old.run("send", client_pid(box), "ws.control", target)
         talking.join(SECONDS)
+        wait_until(lambda: "ws.join" in topics(other), SECONDS)  # else it had nobody to leave
         wait_until(lambda: len(words(box)) + len(words(other)) >= 400, SECONDS)
     wait_until(lambda: "ws.leave" in topics(box) and "ws.leave" in topics(other), SECONDS)
     return box, other
