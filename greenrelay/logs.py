@@ -17,8 +17,6 @@ import logging
 import sys
 from typing import Any
 
-import gevent
-
 
 def log_now(logger: logging.Logger, level: int, text: str, *args: Any, **kwargs: Any) -> None:
     """Log; a handler that raises is reported on standard error, and raises nothing here.
@@ -38,6 +36,8 @@ def log_soon(logger: logging.Logger, level: int, text: str, *args: Any, **kwargs
     if logger.isEnabledFor(level):
         if kwargs.get("exc_info") is True:
             kwargs["exc_info"] = sys.exc_info()  # the other greenlet has none
+        import gevent  # not above: a client of a cluster logs, and does without
+
         gevent.spawn_raw(log_now, logger, level, text, *args, **kwargs)
 
 

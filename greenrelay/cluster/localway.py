@@ -20,6 +20,7 @@ from greenrelay.cluster.backend import Member, Receiver
 from greenrelay.cluster.localvisit import LocalVisit
 from greenrelay.cluster.urls import ClusterURL
 from greenrelay.errors import ClusterError
+from greenrelay.logs import log_now
 
 log = logging.getLogger("greenrelay.cluster")
 
@@ -138,7 +139,7 @@ class LocalWay:
                     self.problem = str(error)
                     self._begin_anew()
                 except Exception:  # the outermost: a bug of ours must not end the client
-                    log.exception("a client's connections failed")
+                    log_now(log, logging.ERROR, "a client's connections failed", exc_info=True)
                     self._begin_anew()
             with contextlib.suppress(OSError):
                 self._flush()

@@ -35,6 +35,7 @@ from greenrelay.cluster.redis_scripts import Scripts
 from greenrelay.cluster.redis_urls import Login, RedisUrl, parse_redis_url
 from greenrelay.cluster.urls import ClusterURL
 from greenrelay.errors import ClusterError
+from greenrelay.logs import log_now
 
 log = logging.getLogger("greenrelay.cluster")
 
@@ -134,7 +135,7 @@ class RedisWay:
                 backoff = 0.0
             except Exception as error:  # the outermost: a bug of ours must not end the client
                 if not isinstance(error, (RedisError, OSError)):
-                    log.exception("a client's connections failed")
+                    log_now(log, logging.ERROR, "a client's connections failed", exc_info=True)
                 self._note(error)
                 self._unsubscribe()
                 backoff = min(MAX_BACKOFF_SECONDS, max(0.05, 2 * backoff))

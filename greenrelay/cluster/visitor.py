@@ -24,6 +24,7 @@ from greenrelay.cluster.peer import Peer
 from greenrelay.cluster.values import pack, unpack
 from greenrelay.cluster.ways import Way
 from greenrelay.errors import ClusterError, EnvelopeError, ProcessDown
+from greenrelay.logs import log_now
 from greenrelay.pid import PID
 from greenrelay.wire import NOCONNECTION, NOPROC
 
@@ -249,7 +250,7 @@ class Visitor:
         now = time.monotonic()
         if now - self._told_at >= QUIET_SECONDS:
             self._told_at = now
-            log.warning("%s", text)
+            log_now(log, logging.WARNING, "%s", text)
 
     # -- what nodes tell -------------------------------------------------------------------
 
